@@ -1,0 +1,45 @@
+package change
+
+// VerdictKind is what becomes of one input record.
+type VerdictKind uint8
+
+// The verdicts. The zero value passes.
+const (
+	Pass VerdictKind = iota // applied
+	Drop                    // rightly without effect on state (repeated, stale); counted under Reason
+	Park                    // cannot be processed: a letter is written in the same transaction, the rest goes on
+	Wait                    // cannot be processed yet (unknown schema id): its partition pauses at this record and asks again
+	Stop                    // going on would be wrong (a restored source, a broken invariant): the task stops loudly
+)
+
+// Verdict judges one record. Reason is a stable dotted code (lower case) that
+// metrics, letters and documentation share; Err says it in words and may be nil
+// for Pass and Drop.
+type Verdict struct {
+	Kind   VerdictKind
+	Reason string
+	Err    error
+}
+
+// Dropped, Parked, Waiting and Stopped build the verdicts other than Pass.
+func Dropped(reason string) Verdict            { return Verdict{Kind: Drop, Reason: reason} }
+func Parked(reason string, err error) Verdict  { return Verdict{Kind: Park, Reason: reason, Err: err} }
+func Waiting(reason string, err error) Verdict { return Verdict{Kind: Wait, Reason: reason, Err: err} }
+func Stopped(reason string, err error) Verdict { return Verdict{Kind: Stop, Reason: reason, Err: err} }
+
+// Letter is a record that could not be processed (a dead letter), with all that
+// is needed to explain it and to put it back: its place, its original bytes and
+// the reason. Healed is true in the later version that says that a good image
+// of the same row has superseded it.
+type Letter struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Timestamp int64 // record time, milliseconds since 1970-01-01 UTC
+	Key       []byte
+	Value     []byte
+	Hop       string
+	Reason    string
+	Message   string
+	Healed    bool
+}
