@@ -1,0 +1,143 @@
+package change
+
+// Instant is a point in business time, microseconds since 1970-01-01 UTC; 0 is
+// none. Approximate says that it comes from a column of a snapshot row, not
+// from the commit of a change.
+type Instant struct {
+	Micros      int64
+	Approximate bool
+}
+
+// IsZero reports whether there is no time.
+func (i Instant) IsZero() bool { return i.Micros == 0 }
+
+// Earlier returns the earlier of two instants; none is never earlier. Of equal
+// times the exact one is returned, so that the result does not depend on order.
+func Earlier(a, b Instant) Instant {
+	switch {
+	case a.IsZero():
+		return b
+	case b.IsZero() || a.Micros < b.Micros:
+		return a
+	case b.Micros < a.Micros || a.Approximate:
+		return b
+	default:
+		return a
+	}
+}
+
+// Milestone is a business time of a document: the first moment within the
+// current life of its header row at which something was so.
+type Milestone uint8
+
+// The milestones. Their numbers are stored.
+const (
+	Created Milestone = iota
+	Won
+	Lost
+	Activated
+	Invoiced
+	milestones
+)
+
+// MilestoneNames are the catalog's words, by number.
+var MilestoneNames = [milestones]string{"created", "won", "lost", "activated", "invoiced"}
+
+// Milestones holds an Instant per Milestone.
+type Milestones [milestones]Instant
+
+// Merge takes the earlier of each and reports whether anything changed.
+func (m *Milestones) Merge(other Milestones) bool {
+	changed := false
+	for i := range m {
+		if e := Earlier(m[i], other[i]); e != m[i] {
+			m[i], changed = e, true
+		}
+	}
+	return changed
+}
+
+// Row is one source row after intake: mapped onto the fields of a canonical
+// shape, deduplicated, with its milestones. It is the record of the rows topic
+// and intake's state.
+type Row struct {
+	System  string // catalog name of the source system
+	Entity  string // canonical entity of the document
+	Doc     string // native id of the document the row belongs to; "" for a child without parent
+	Part    string // "" is the header row
+	ID      string // native id of the row
+	Topic   string // source topic
+	Deleted bool   // no longer there (or no longer in this document); fields are empty
+	Pos     Position
+	Life    Position // where the current life began; zero where no earlier life is known
+	Commit  Instant  // of the current image
+	Since   Instant  // since when the fields that the catalog watches have their values
+	Times   Milestones
+	Party   Value   // String: native id of the customer; headers only
+	Fields  []Value // by field number of the shape; shorter than the shape means NULL for the rest
+}
+
+// Field returns the field of that number, Null where the row has none.
+func (r *Row) Field(n int) Value {
+	if n < len(r.Fields) {
+		return r.Fields[n]
+	}
+	return Value{}
+}
+
+const rowFormat = 1
+
+// AppendRow appends the stored form of r.
+func AppendRow(b []byte, r *Row) []byte {
+	b = append(b, rowFormat)
+	var flags byte
+	if r.Deleted {
+		flags = 1
+	}
+	b = append(b, flags)
+	for _, s := range [...]string{r.System, r.Entity, r.Doc, r.Part, r.ID, r.Topic} {
+		b = appendString(b, s)
+	}
+	b = appendPosition(b, r.Pos)
+	b = appendPosition(b, r.Life)
+	b = appendInstant(b, r.Commit)
+	b = appendInstant(b, r.Since)
+	for _, t := range r.Times {
+		b = appendInstant(b, t)
+	}
+	b = appendValue(b, r.Party)
+	b = appendUvarint(b, uint64(len(r.Fields)))
+	for i := range r.Fields {
+		b = appendValue(b, r.Fields[i])
+	}
+	return b
+}
+
+// DecodeRow reads the stored form. Values are views into b; strings are copies.
+func DecodeRow(b []byte) (Row, error) {
+	d := decoder{b: b}
+	var r Row
+	d.row(&r)
+	return r, d.finish("row")
+}
+
+func (d *decoder) row(r *Row) {
+	d.format(rowFormat)
+	r.Deleted = d.byte()&1 != 0
+	for _, s := range [...]*string{&r.System, &r.Entity, &r.Doc, &r.Part, &r.ID, &r.Topic} {
+		*s = d.string()
+	}
+	r.Pos, r.Life = d.position(), d.position()
+	r.Commit, r.Since = d.instant(), d.instant()
+	for i := range r.Times {
+		r.Times[i] = d.instant()
+	}
+	r.Party = d.value()
+	n := d.count()
+	if n > 0 {
+		r.Fields = make([]Value, n)
+	}
+	for i := range r.Fields {
+		r.Fields[i] = d.value()
+	}
+}
