@@ -1,0 +1,53 @@
+package projection_test
+
+import (
+	"testing"
+
+	"syncline/schemas/change"
+	"syncline/schemas/projection"
+)
+
+// What the intake hop wants of an invoice, about.
+var invoiceFields = []string{
+	"op", "source.lsn", "source.snapshot", "source.ts_us", "transaction.total_order", "before.id",
+	"after.id", "after.party", "after.number", "after.state", "after.type", "after.invoice_date", "after.write_date",
+}
+
+func invoice(tb testing.TB, want []string) (*projection.Plan, []byte) {
+	tb.Helper()
+	fd := loadFeed(tb, feeds[0])
+	d := fd.longest(tb, "cdc.erp.public.account_invoice", "Envelope")
+	plan, err := projection.Compile(fd.schemas[d.id], wantAll(want), projection.Limits{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return plan, d.avro
+}
+
+func TestDecodeDoesNotAllocate(t *testing.T) {
+	plan, data := invoice(t, invoiceFields)
+	out := make([]change.Value, len(invoiceFields))
+	if n := testing.AllocsPerRun(1000, func() {
+		if err := plan.Decode(data, out); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations a record, want 0", n)
+	}
+}
+
+func BenchmarkDecodeInvoice(b *testing.B) {
+	for name, want := range map[string][]string{"wanted=13": invoiceFields, "wanted=2": {"op", "source.lsn"}, "wanted=0": nil} {
+		b.Run(name, func(b *testing.B) {
+			plan, data := invoice(b, want)
+			out := make([]change.Value, len(want))
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := plan.Decode(data, out); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,353 @@
+package projection
+
+import (
+	"encoding/binary"
+	"math"
+	"unicode/utf8"
+
+	"syncline/schemas/change"
+)
+
+// Decode reads one record, of which data is the Avro binary without any
+// framing, and sets out[i] to wanted field i; len(out) must be the number of
+// wanted fields. Bytes of the values are views into data or, for the symbols
+// of an enum, into the plan: they must not be written to, and they live as
+// long as data does.
+//
+// It allocates only to make an error, which is a *DecodeError. After an error
+// the contents of out mean nothing.
+func (p *Plan) Decode(data []byte, out []change.Value) error {
+	if len(out) != len(p.wanted) {
+		return &DecodeError{Err: ErrOutput}
+	}
+	if len(data) > p.limits.MaxBytes {
+		return &DecodeError{Offset: p.limits.MaxBytes, Err: ErrTooLarge}
+	}
+	copy(out, p.template)
+	m := machine{plan: p, data: data, out: out}
+	at := m.run(p.start, 0, 1)
+	if at < 0 {
+		return &DecodeError{Offset: m.failedAt, Path: p.where[m.failedOp], Err: m.failure}
+	}
+	if at != len(data) {
+		return &DecodeError{Offset: at, Err: ErrTrailing}
+	}
+	return nil
+}
+
+// machine is one run of a plan over one record.
+type machine struct {
+	plan *Plan
+	data []byte
+	out  []change.Value
+
+	failure  error
+	failedAt int
+	failedOp int32
+}
+
+// failed stands for a place in the record once there is a failure.
+const failed = -1
+
+func (m *machine) fail(pc int32, at int, err error) int {
+	if m.failure == nil {
+		m.failure, m.failedAt, m.failedOp = err, at, pc
+	}
+	return failed
+}
+
+// run executes the block at pc on the record from at on, and returns where the
+// value ends, or failed. depth counts the values around it.
+func (m *machine) run(pc int32, at, depth int) int {
+	if depth > m.plan.limits.MaxDepth {
+		return m.fail(pc, at, ErrTooDeep)
+	}
+	data, ops := m.data, m.plan.ops
+	for ; ; pc++ {
+		o := &ops[pc]
+		if o.null != never {
+			var index int64
+			start := at
+			if index, at = readLong(data, at); at < 0 {
+				return m.fail(pc, start, varintError(at))
+			}
+			if index == int64(o.null) {
+				if o.slot >= 0 {
+					m.out[o.slot] = change.Value{}
+				}
+				continue
+			}
+			if index != 1-int64(o.null) {
+				return m.fail(pc, start, ErrBadUnion)
+			}
+		}
+		start := at
+		switch o.code {
+		case opEnd:
+			return at
+		case opNothing:
+
+		case opSkipInt:
+			for n := o.n; n > 0; n-- {
+				if at = skipVarint(data, at, 5); at < 0 {
+					return m.fail(pc, start, varintError(at))
+				}
+			}
+		case opSkipLong:
+			for n := o.n; n > 0; n-- {
+				if at = skipVarint(data, at, 10); at < 0 {
+					return m.fail(pc, start, varintError(at))
+				}
+			}
+		case opSkipBytes:
+			for n := o.n; n > 0; n-- {
+				before := at
+				var size int64
+				if size, at = readLong(data, at); at < 0 {
+					return m.fail(pc, before, varintError(at))
+				}
+				if uint64(size) > uint64(len(data)-at) {
+					return m.fail(pc, before, lengthError(size))
+				}
+				at += int(size)
+			}
+		case opSkipWidth:
+			if int(o.n) > len(data)-at {
+				return m.fail(pc, start, ErrTruncated)
+			}
+			at += int(o.n)
+		case opSkipBool:
+			if at >= len(data) {
+				return m.fail(pc, start, ErrTruncated)
+			}
+			if data[at] > 1 {
+				return m.fail(pc, start, ErrBadBool)
+			}
+			at++
+		case opSkipEnum:
+			var index int64
+			if index, at = readInt(data, at); at < 0 {
+				return m.fail(pc, start, varintError(at))
+			}
+			if uint64(index) >= uint64(o.n) {
+				return m.fail(pc, start, ErrBadEnum)
+			}
+		case opSkipArray, opSkipMap:
+			if at = m.skipBlocks(pc, at, depth+1); at < 0 {
+				return failed
+			}
+		case opCall:
+			if at = m.run(o.arg, at, depth+1); at < 0 {
+				return failed
+			}
+
+		case opUnion:
+			var index int64
+			if index, at = readLong(data, at); at < 0 {
+				return m.fail(pc, start, varintError(at))
+			}
+			if uint64(index) >= uint64(o.n) {
+				return m.fail(pc, start, ErrBadUnion)
+			}
+			if branch := m.plan.table[int(o.arg)+int(index)]; branch != nothing {
+				if at = m.run(branch, at, depth+1); at < 0 {
+					return failed
+				}
+			}
+
+		case opInt, opLong:
+			var x int64
+			if o.code == opInt {
+				x, at = readInt(data, at)
+			} else {
+				x, at = readLong(data, at)
+			}
+			if at < 0 {
+				return m.fail(pc, start, varintError(at))
+			}
+			if o.meaning == plain {
+				m.out[o.slot] = change.Value{Kind: change.Int, Int: x}
+				break
+			}
+			v, ok := number(x, o.meaning)
+			if !ok {
+				return m.fail(pc, start, ErrRange)
+			}
+			m.out[o.slot] = v
+		case opFloat:
+			if len(data)-at < 4 {
+				return m.fail(pc, start, ErrTruncated)
+			}
+			x := float64(math.Float32frombits(binary.LittleEndian.Uint32(data[at:])))
+			m.out[o.slot] = change.Value{Kind: change.Double, Int: int64(math.Float64bits(x))}
+			at += 4
+		case opDouble:
+			if len(data)-at < 8 {
+				return m.fail(pc, start, ErrTruncated)
+			}
+			m.out[o.slot] = change.Value{Kind: change.Double, Int: int64(binary.LittleEndian.Uint64(data[at:]))}
+			at += 8
+		case opBool:
+			if at >= len(data) {
+				return m.fail(pc, start, ErrTruncated)
+			}
+			if data[at] > 1 {
+				return m.fail(pc, start, ErrBadBool)
+			}
+			m.out[o.slot] = change.Value{Kind: change.Bool, Int: int64(data[at])}
+			at++
+		case opString, opBytes:
+			var size int64
+			if size, at = readLong(data, at); at < 0 {
+				return m.fail(pc, start, varintError(at))
+			}
+			if uint64(size) > uint64(len(data)-at) {
+				return m.fail(pc, start, lengthError(size))
+			}
+			end := at + int(size)
+			raw := data[at:end:end]
+			at = end
+			if o.code == opString && o.meaning == plain {
+				if !utf8.Valid(raw) {
+					return m.fail(pc, start, ErrUTF8)
+				}
+				m.out[o.slot] = change.Value{Kind: textKind(raw, change.String), Bytes: raw}
+				break
+			}
+			v, err := meant(raw, o)
+			if err != nil {
+				return m.fail(pc, start, err)
+			}
+			m.out[o.slot] = v
+		case opFixed:
+			if int(o.n) > len(data)-at {
+				return m.fail(pc, start, ErrTruncated)
+			}
+			end := at + int(o.n)
+			v, err := meant(data[at:end:end], o)
+			if err != nil {
+				return m.fail(pc, start, err)
+			}
+			m.out[o.slot], at = v, end
+		case opEnum:
+			var index int64
+			if index, at = readInt(data, at); at < 0 {
+				return m.fail(pc, start, varintError(at))
+			}
+			if uint64(index) >= uint64(o.n) {
+				return m.fail(pc, start, ErrBadEnum)
+			}
+			symbol := m.plan.symbols[int(o.arg)+int(index)]
+			m.out[o.slot] = change.Value{Kind: textKind(symbol, change.String), Bytes: symbol}
+		case opVariableDecimal:
+			if at = m.variableDecimal(pc, at); at < 0 {
+				return failed
+			}
+		case opRecord:
+			m.out[o.slot] = change.Value{Kind: change.Record}
+		case opCopy:
+			m.out[o.slot] = m.out[o.arg]
+		case opNulls:
+			for _, slot := range m.plan.slots[o.arg : o.arg+o.n] {
+				m.out[slot] = change.Value{}
+			}
+		}
+	}
+}
+
+// skipBlocks steps over the blocks of an array or a map (Avro specification,
+// "Arrays", "Maps"). Every item costs a byte or is not looked at, so a count
+// costs no more time than the record has bytes.
+func (m *machine) skipBlocks(pc int32, at, depth int) int {
+	if depth > m.plan.limits.MaxDepth {
+		return m.fail(pc, at, ErrTooDeep)
+	}
+	data, o := m.data, &m.plan.ops[pc]
+	for total := int64(0); ; {
+		start := at
+		var count, size int64
+		if count, at = readLong(data, at); at < 0 {
+			return m.fail(pc, start, varintError(at))
+		}
+		if count == 0 {
+			return at
+		}
+		end := failed
+		if count < 0 {
+			// The size of the block in bytes follows.
+			if size, at = readLong(data, at); at < 0 {
+				return m.fail(pc, start, varintError(at))
+			}
+			if uint64(size) > uint64(len(data)-at) {
+				return m.fail(pc, start, lengthError(size))
+			}
+			end = at + int(size)
+			if count = -count; count < 0 { // the smallest number has no opposite
+				return m.fail(pc, start, ErrTooMany)
+			}
+		}
+		if count > int64(m.plan.limits.MaxItems)-total {
+			return m.fail(pc, start, ErrTooMany)
+		}
+		total += count
+		if o.code == opSkipArray && o.arg == nothing {
+			bytes := count * int64(o.n)
+			if bytes > int64(len(data)-at) {
+				return m.fail(pc, start, ErrTruncated)
+			}
+			at += int(bytes)
+			count = 0
+		}
+		for ; count > 0; count-- {
+			if o.code == opSkipMap {
+				before := at
+				if at = skipBytes(data, at); at < 0 {
+					return m.fail(pc, before, varintError(at))
+				}
+			}
+			if o.arg != nothing {
+				if at = m.run(o.arg, at, depth); at < 0 {
+					return failed
+				}
+				continue
+			}
+			if int(o.n) > len(data)-at {
+				return m.fail(pc, at, ErrTruncated)
+			}
+			at += int(o.n)
+		}
+		if end != failed && at != end {
+			return m.fail(pc, start, ErrBadLength)
+		}
+	}
+}
+
+func (m *machine) variableDecimal(pc int32, at int) int {
+	o, data, start := &m.plan.ops[pc], m.data, at
+	var scale, size int64
+	if !o.flag {
+		if scale, at = readInt(data, at); at < 0 {
+			return m.fail(pc, start, varintError(at))
+		}
+	}
+	if size, at = readLong(data, at); at < 0 {
+		return m.fail(pc, start, varintError(at))
+	}
+	if uint64(size) > uint64(len(data)-at) {
+		return m.fail(pc, start, lengthError(size))
+	}
+	end := at + int(size)
+	raw := data[at:end:end]
+	at = end
+	if o.flag {
+		if scale, at = readInt(data, at); at < 0 {
+			return m.fail(pc, end, varintError(at))
+		}
+	}
+	v, err := decimalOf(raw, int32(scale))
+	if err != nil {
+		return m.fail(pc, start, err)
+	}
+	m.out[o.slot] = v
+	return at
+}

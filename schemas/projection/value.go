@@ -1,0 +1,113 @@
+package projection
+
+import (
+	"math"
+	"math/bits"
+
+	"syncline/schemas/change"
+)
+
+// unavailable is what Debezium sends where the database did not give it the
+// value (its option unavailable.value.placeholder, at its default).
+const unavailable = "__debezium_unavailable_value"
+
+// textKind is kind, or Unavailable if raw is the placeholder.
+func textKind(raw []byte, kind change.Kind) change.Kind {
+	if len(raw) == len(unavailable) && string(raw) == unavailable {
+		return change.Unavailable
+	}
+	return kind
+}
+
+// number gives an int or long the meaning of its type; false if the result
+// does not fit. Rounding is down, also before 1970, so that order is kept.
+func number(x int64, m meaning) (change.Value, bool) {
+	switch m {
+	case timestampMillis, durationMillis:
+		if x > math.MaxInt64/1000 || x < math.MinInt64/1000 {
+			return change.Value{}, false
+		}
+		x *= 1000
+	case timestampNanos, durationNanos:
+		down := x / 1000
+		if x%1000 < 0 {
+			down--
+		}
+		x = down
+	}
+	return change.Value{Kind: m.kindOf(), Int: x}, true
+}
+
+// meant gives string, bytes or fixed the meaning of its type. It does not
+// handle plain strings.
+func meant(raw []byte, o *op) (change.Value, error) {
+	switch o.meaning {
+	case decimal:
+		return decimalOf(raw, o.arg)
+	case zonedTimestamp:
+		if textKind(raw, change.String) == change.Unavailable {
+			return change.Value{Kind: change.Unavailable, Bytes: raw}, nil
+		}
+		micros, ok := parseZoned(raw)
+		if !ok {
+			return change.Value{}, ErrBadTime
+		}
+		return change.Value{Kind: change.Timestamp, Int: micros}, nil
+	default:
+		return change.Value{Kind: textKind(raw, change.Bytes), Bytes: raw}, nil
+	}
+}
+
+const (
+	// maxDecimalBytes is the longest encoding that is looked at, leading
+	// sign bytes included.
+	maxDecimalBytes = 32
+	// maxScale bounds what a reader may have to multiply by.
+	maxScale = 1000
+)
+
+// decimalOf reads an unscaled number, two's complement and big-endian.
+func decimalOf(raw []byte, scale int32) (change.Value, error) {
+	if textKind(raw, change.Bytes) == change.Unavailable {
+		return change.Value{Kind: change.Unavailable, Bytes: raw}, nil
+	}
+	if len(raw) == 0 || len(raw) > maxDecimalBytes || scale < -maxScale || scale > maxScale {
+		return change.Value{}, ErrDecimal
+	}
+	for len(raw) > 8 && (raw[0] == 0 && raw[1] < 0x80 || raw[0] == 0xff && raw[1] >= 0x80) {
+		raw = raw[1:] // repeats the sign
+	}
+	if len(raw) <= 8 {
+		x := int64(int8(raw[0]))
+		for _, c := range raw[1:] {
+			x = x<<8 | int64(c)
+		}
+		return change.Value{Kind: change.Decimal, Int: x, Scale: scale}, nil
+	}
+	if !within38Digits(raw) {
+		return change.Value{}, ErrDecimal
+	}
+	return change.Value{Kind: change.Decimal, Bytes: raw, Scale: scale}, nil
+}
+
+// within38Digits reports whether the number of 9 or more bytes is between
+// -10^38 and 10^38, both excluded.
+func within38Digits(raw []byte) bool {
+	if len(raw) > 16 {
+		return false
+	}
+	hi := uint64(int64(int8(raw[0])) >> 63) // all sign
+	lo := hi
+	for _, c := range raw {
+		hi = hi<<8 | lo>>56
+		lo = lo<<8 | uint64(c)
+	}
+	if int64(hi) < 0 {
+		var borrow uint64
+		lo, borrow = bits.Sub64(0, lo, 0)
+		hi, _ = bits.Sub64(0, hi, borrow)
+	}
+	const tenTo19 = 10_000_000_000_000_000_000
+	topHi, topLo := bits.Mul64(tenTo19, tenTo19)
+	return hi < topHi || hi == topHi && lo < topLo
+}

@@ -1,0 +1,126 @@
+package projection
+
+// Readers return the place after what they read, or one of these.
+const (
+	truncated = -1
+	overlong  = -2
+	badLength = -3
+)
+
+func varintError(at int) error {
+	switch at {
+	case overlong:
+		return ErrBadVarint
+	case badLength:
+		return ErrBadLength
+	default:
+		return ErrTruncated
+	}
+}
+
+// lengthError says what is wrong with a length that does not fit into the rest
+// of the record: a negative one never could.
+func lengthError(size int64) error {
+	if size < 0 {
+		return ErrBadLength
+	}
+	return ErrTruncated
+}
+
+// readLong reads a zigzag number of up to 10 bytes. Most are of one byte, and
+// that part is small enough to be inlined.
+func readLong(data []byte, at int) (int64, int) {
+	if at < len(data) && data[at] < 0x80 {
+		return int64(data[at]>>1) ^ -int64(data[at]&1), at + 1
+	}
+	return longSlow(data, at)
+}
+
+func longSlow(data []byte, at int) (int64, int) {
+	var u uint64
+	for shift := 0; at < len(data); shift += 7 {
+		c := data[at]
+		at++
+		if c < 0x80 {
+			if shift == 63 && c > 1 {
+				return 0, overlong
+			}
+			u |= uint64(c) << shift
+			return int64(u>>1) ^ -int64(u&1), at
+		}
+		if shift == 63 {
+			return 0, overlong
+		}
+		u |= uint64(c&0x7f) << shift
+	}
+	return 0, truncated
+}
+
+// readInt reads a zigzag number of up to 5 bytes and 32 bits.
+func readInt(data []byte, at int) (int64, int) {
+	if at < len(data) && data[at] < 0x80 {
+		return int64(data[at]>>1) ^ -int64(data[at]&1), at + 1
+	}
+	return intSlow(data, at)
+}
+
+func intSlow(data []byte, at int) (int64, int) {
+	var u uint32
+	for shift := 0; at < len(data); shift += 7 {
+		c := data[at]
+		at++
+		if c < 0x80 {
+			if shift == 28 && c > 0x0f {
+				return 0, overlong
+			}
+			u |= uint32(c) << shift
+			return int64(int32(u>>1) ^ -int32(u&1)), at
+		}
+		if shift == 28 {
+			return 0, overlong
+		}
+		u |= uint32(c&0x7f) << shift
+	}
+	return 0, truncated
+}
+
+// skipVarint steps over a number of at most limit bytes: 5 for an int, 10 for
+// a long. It accepts what readInt and readLong accept.
+func skipVarint(data []byte, at, limit int) int {
+	if at < len(data) && data[at] < 0x80 {
+		return at + 1
+	}
+	return skipVarintSlow(data, at, limit)
+}
+
+func skipVarintSlow(data []byte, at, limit int) int {
+	for i := 1; at < len(data); i++ {
+		c := data[at]
+		at++
+		if c < 0x80 {
+			if i == 5 && limit == 5 && c > 0x0f || i == 10 && c > 1 {
+				return overlong
+			}
+			return at
+		}
+		if i == limit {
+			return overlong
+		}
+	}
+	return truncated
+}
+
+// skipBytes steps over a string or bytes.
+func skipBytes(data []byte, at int) int {
+	size, at := readLong(data, at)
+	if at < 0 {
+		return at
+	}
+	if size < 0 {
+		return badLength
+	}
+	if size > int64(len(data)-at) {
+		return truncated
+	}
+	return at + int(size)
+}
