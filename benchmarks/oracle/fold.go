@@ -1,0 +1,344 @@
+package oracle
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// position orders the history of one row: streamed after snapshot at the same
+// log position, then by place in the transaction.
+type position struct {
+	lsn      int64
+	streamed int64
+	order    int64
+}
+
+func (p position) compare(o position) int {
+	return cmp.Or(cmp.Compare(p.lsn, o.lsn), cmp.Compare(p.streamed, o.streamed), cmp.Compare(p.order, o.order))
+}
+
+// image is one state of a row.
+type image struct {
+	at       position
+	snapshot bool
+	deleted  bool
+	commit   int64          // microseconds; of a streamed change
+	row      map[string]any // decoded columns; nil where deleted
+}
+
+// life is a row from its creation to now, oldest image first, each position
+// once. Placeholders are replaced by what was there before.
+type life []image
+
+func (l life) last() image { return l[len(l)-1] }
+
+// feedCounts is what a consumer counts of one topic.
+type feedCounts struct {
+	received, repeated, stale int64
+	transactions              bool
+}
+
+// folded is a whole recording folded: for each "system.table" the living rows
+// by id, and the counts of each topic.
+type folded struct {
+	tables   map[string]map[string]life
+	meanings map[string]map[string]string
+	feeds    map[string]*feedCounts
+}
+
+// foldRecording reads every change of a recording. It sorts each row's images
+// by position instead of following arrival, so that it cannot share a mistake
+// about order with a consumer that does.
+func foldRecording(dir string) (*folded, error) {
+	schemas, err := readSchemas(dir)
+	if err != nil {
+		return nil, err
+	}
+	dec := newDecoder(schemas)
+	out := &folded{tables: map[string]map[string]life{}, meanings: map[string]map[string]string{}, feeds: map[string]*feedCounts{}}
+	images := map[string]map[string][]image{}
+	highest := map[string]position{} // what a consumer's stored position is, for the counts
+	err = readChanges(dir, func(r record) error {
+		feed := out.feeds[r.Topic]
+		if feed == nil {
+			feed = &feedCounts{transactions: strings.HasSuffix(r.Topic, ".transaction")}
+			out.feeds[r.Topic] = feed
+		}
+		feed.received++
+		if r.Value == nil || feed.transactions {
+			return nil
+		}
+		table, err := tableOf(r.Topic)
+		if err != nil {
+			return err
+		}
+		key, err := dec.decode(r.Topic+"-key", r.Key)
+		if err != nil {
+			return err
+		}
+		id, err := idText(key)
+		if err != nil {
+			return err
+		}
+		envelope, err := dec.decode(r.Topic+"-value", r.Value)
+		if err != nil {
+			return err
+		}
+		img, err := imageOf(envelope)
+		if err != nil {
+			return err
+		}
+		if out.meanings[table] == nil {
+			if out.meanings[table], err = dec.meaning(r.Topic + "-value"); err != nil {
+				return err
+			}
+		}
+		row := table + "/" + id
+		if stored, seen := highest[row]; !seen || img.at.compare(stored) > 0 {
+			highest[row] = img.at
+		} else if img.at == stored {
+			feed.repeated++
+		} else {
+			feed.stale++
+		}
+		if images[table] == nil {
+			images[table] = map[string][]image{}
+		}
+		images[table][id] = append(images[table][id], img)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for table, rows := range images {
+		out.tables[table] = map[string]life{}
+		for id, history := range rows {
+			if l := currentLife(history); len(l) > 0 {
+				out.tables[table][id] = l
+			}
+		}
+	}
+	return out, nil
+}
+
+// currentLife sorts a row's images and returns those after its last delete.
+func currentLife(history []image) life {
+	slices.SortStableFunc(history, func(a, b image) int { return a.at.compare(b.at) })
+	history = slices.CompactFunc(history, func(a, b image) bool { return a.at == b.at })
+	start := 0
+	for i, img := range history {
+		if img.deleted {
+			start = i + 1
+		}
+	}
+	out := life(history[start:])
+	for i, img := range out {
+		row := maps.Clone(img.row)
+		for column, value := range row {
+			if value == unavailable {
+				row[column] = nil
+				if i > 0 {
+					row[column] = out[i-1].row[column]
+				}
+			}
+		}
+		out[i].row = row
+	}
+	return out
+}
+
+// tableOf turns "cdc.crm.public.sale_sale" into "crm.sale_sale".
+func tableOf(topic string) (string, error) {
+	rest, ok := strings.CutPrefix(topic, "cdc.")
+	system, table, found := strings.Cut(rest, ".public.")
+	if !ok || !found {
+		return "", fmt.Errorf("topic %q is not of the form cdc.<system>.public.<table>", topic)
+	}
+	return system + "." + table, nil
+}
+
+func idText(key map[string]any) (string, error) {
+	switch id := key["id"].(type) {
+	case int32:
+		return strconv.FormatInt(int64(id), 10), nil
+	case int64:
+		return strconv.FormatInt(id, 10), nil
+	default:
+		return "", fmt.Errorf("key has no integer field id, but %T", key["id"])
+	}
+}
+
+func imageOf(envelope map[string]any) (image, error) {
+	source, ok := envelope["source"].(map[string]any)
+	if !ok {
+		return image{}, fmt.Errorf("change without source block")
+	}
+	var img image
+	if img.at.lsn, ok = source["lsn"].(int64); !ok {
+		return image{}, fmt.Errorf("change without source.lsn")
+	}
+	op, _ := envelope["op"].(string)
+	switch op {
+	case "r":
+		img.snapshot = true
+	case "c", "u", "d":
+		img.at.streamed = 1
+		if block, ok := envelope["transaction"].(map[string]any); ok {
+			img.at.order, _ = block["total_order"].(int64)
+		}
+		if us, ok := source["ts_us"].(int64); ok {
+			img.commit = us
+		} else if ms, ok := source["ts_ms"].(int64); ok {
+			img.commit = ms * 1000
+		} else {
+			return image{}, fmt.Errorf("change without commit time")
+		}
+	default:
+		return image{}, fmt.Errorf("change of unknown op %q", op)
+	}
+	if img.deleted = op == "d"; img.deleted {
+		return img, nil
+	}
+	if img.row, ok = envelope["after"].(map[string]any); !ok {
+		return image{}, fmt.Errorf("change %q without after", op)
+	}
+	return img, nil
+}
+
+// text returns the normal text of a column of an image: numbers without
+// trailing zeros; "" and false where NULL.
+func (f *folded) text(table string, img image, column string) (string, bool, error) {
+	meaning := f.meanings[table][column]
+	s, err := pgText(meaning, img.row[column])
+	if err != nil {
+		return "", false, fmt.Errorf("%s.%s: %w", table, column, err)
+	}
+	if s == nil {
+		return "", false, nil
+	}
+	if strings.HasSuffix(meaning, "VariableScaleDecimal") {
+		n, err := DecimalText(*s)
+		return n, true, err
+	}
+	return *s, true, nil
+}
+
+// CheckFinal compares the fold with the databases' final rows and returns every
+// difference. There must be none: otherwise the recording itself, or our
+// reading of it, is wrong and nothing made of it can be trusted.
+func (f *folded) checkFinal(final finalRows) []Difference {
+	var diffs []Difference
+	for table := range f.tables {
+		if _, ok := final[table]; !ok {
+			diffs = append(diffs, Difference{View: table, Kind: Unexpected, Got: "a table that the final rows do not have"})
+		}
+	}
+	for table, rows := range final {
+		seen := map[string]bool{}
+		for _, want := range rows {
+			if want["id"] == nil {
+				diffs = append(diffs, Difference{View: table, Kind: Missing, Want: "a row with an id"})
+				continue
+			}
+			id := *want["id"]
+			seen[id] = true
+			l := f.tables[table][id]
+			if len(l) == 0 {
+				diffs = append(diffs, Difference{View: table, Key: id, Kind: Missing})
+				continue
+			}
+			for column, text := range want {
+				got, ok, err := f.text(table, l.last(), column)
+				if err != nil {
+					got, ok = err.Error(), true
+				}
+				w := ""
+				if text != nil {
+					w = *text
+					if strings.HasSuffix(f.meanings[table][column], "VariableScaleDecimal") {
+						if n, err := DecimalText(w); err == nil {
+							w = n
+						}
+					}
+				}
+				if ok != (text != nil) || got != w {
+					diffs = append(diffs, Difference{View: table, Key: id, Column: column, Kind: Cell, Want: orNull(w, text != nil), Got: orNull(got, ok)})
+				}
+			}
+			for column := range l.last().row {
+				if _, ok := want[column]; !ok && f.meanings[table][column] != "bytes" {
+					diffs = append(diffs, Difference{View: table, Key: id, Column: column, Kind: Unexpected})
+				}
+			}
+		}
+		for id := range f.tables[table] {
+			if !seen[id] {
+				diffs = append(diffs, Difference{View: table, Key: id, Kind: Unexpected})
+			}
+		}
+	}
+	sortDifferences(diffs)
+	return diffs
+}
+
+// micros returns a MicroTimestamp column.
+func (img image) micros(column string) (int64, bool) {
+	v, ok := img.row[column].(int64)
+	return v, ok
+}
+
+// moment is a time and whether it comes from a snapshot row's columns. Zero is
+// no time.
+type moment struct {
+	micros      int64
+	approximate bool
+}
+
+func (m moment) isZero() bool { return m.micros == 0 }
+
+// text returns the normal form, "" where there is no time.
+func (m moment) text() string {
+	if m.isZero() {
+		return ""
+	}
+	return time.UnixMicro(m.micros).UTC().Format(timeForm)
+}
+
+// when is the time of an image: of a streamed change its commit, of a snapshot
+// row the first of the columns that is not NULL.
+func (img image) when(columns ...string) moment {
+	if !img.snapshot {
+		return moment{micros: img.commit}
+	}
+	for _, c := range columns {
+		if t, ok := img.micros(c); ok {
+			return moment{micros: t, approximate: true}
+		}
+	}
+	return moment{}
+}
+
+// committed is the commit time of the row's current image.
+func (l life) committed() moment { return l.last().when("write_date", "create_date") }
+
+// created is the commit time of the first image of the life.
+func (l life) created() moment { return l[0].when("create_date") }
+
+// earliest returns the smaller of two moments; the exact one of two equal.
+func earliest(a, b moment) moment {
+	switch {
+	case a.isZero():
+		return b
+	case b.isZero():
+		return a
+	case b.micros < a.micros || b.micros == a.micros && a.approximate && !b.approximate:
+		return b
+	default:
+		return a
+	}
+}
