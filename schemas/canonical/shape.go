@@ -111,7 +111,7 @@ const (
 
 	InvoiceState, InvoicePhase, InvoiceNumber, InvoiceKind, InvoiceDate, InvoiceReference, InvoiceOrderNumber, InvoiceCurrency, InvoiceEntry, InvoiceNet, InvoiceTax = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
-	LineProduct, LineQuantity, LineUnitPrice, LineCredits, LineParty = 0, 1, 2, 3, 4
+	LineProduct, LineQuantity, LineUnitPrice, LineCredits = 0, 1, 2, 3
 
 	TaxAmount = 0
 
@@ -140,8 +140,7 @@ var line = Shape{Part: PartLine, Fields: []FieldSpec{
 	{Name: "product", Kind: change.String, Ref: Product, Doc: "the product sold"},
 	{Name: "quantity", Kind: change.Decimal, Doc: "shortest decimal of the source's number"},
 	{Name: "unit_price", Kind: change.Decimal, Doc: "without tax"},
-	{Name: "credits", Kind: change.Bool, Doc: "true where the line credits an earlier invoice's line"},
-	{Name: "party", Kind: change.String, Ref: Party, Doc: "the line's own party, where it has one"},
+	{Name: "credits", Kind: change.String, Doc: "native id of the earlier invoice's line that this one credits"},
 }}
 
 // Entities returns every canonical entity. The result is fresh: callers may

@@ -141,3 +141,7 @@ func (d *decoder) row(r *Row) {
 		r.Fields[i] = d.value()
 	}
 }
+
+// StoredDeleted tells of a stored row, without decoding it, whether it is a
+// deleted one.
+func StoredDeleted(b []byte) bool { return len(b) > 1 && b[1]&1 != 0 }

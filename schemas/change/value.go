@@ -69,3 +69,8 @@ func OfBool(b bool) Value {
 	}
 	return Value{Kind: Bool}
 }
+
+// Equal reports whether two values are the same in kind and content.
+func (v Value) Equal(w Value) bool {
+	return v.Kind == w.Kind && v.Int == w.Int && v.Scale == w.Scale && string(v.Bytes) == string(w.Bytes)
+}

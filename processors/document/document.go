@@ -1,0 +1,254 @@
+// Package document is the second hop's operator: it gathers the header row and
+// the child rows of a document and sends the document, whole, to its customer.
+//
+// A document exists while its header row does. Children without a header wait,
+// counted; a document that changes customer is first retracted from the old one.
+package document
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+
+	"syncline/processors/state"
+	"syncline/schemas/canonical"
+	"syncline/schemas/change"
+)
+
+// Limits bound one document, so that it stays a record that a broker takes.
+type Limits struct {
+	Rows  int // children; default 5,000
+	Bytes int // stored rows together; default 768 KiB
+}
+
+// ReasonTooLarge parks a row that would make its document too large.
+const ReasonTooLarge = "document.too_large"
+
+// Output takes the documents of a batch.
+type Output interface {
+	// Document is one document (stored is AppendDocument's form) for the party it
+	// names, which may be none.
+	Document(h change.DocumentHead, stored []byte)
+}
+
+// Operator is the operator of one task. State: under "r", document and child,
+// the last row, removed ones included (their position keeps an older image from
+// bringing them back); under "m" and document its Meta; under "w" what waits.
+type Operator struct {
+	store  state.Store
+	limits Limits
+	dirty  map[string]struct{}
+	waits  map[string]int64 // by source topic: how the count of waiting rows has changed
+}
+
+// New returns the operator of one partition.
+func New(store state.Store, limits Limits) *Operator {
+	if limits.Rows == 0 {
+		limits.Rows = 5_000
+	}
+	if limits.Bytes == 0 {
+		limits.Bytes = 768 << 10
+	}
+	return &Operator{store: store, limits: limits, dirty: map[string]struct{}{}, waits: map[string]int64{}}
+}
+
+// Reset forgets the documents touched since the last Flush.
+func (o *Operator) Reset() {
+	clear(o.dirty)
+	clear(o.waits)
+}
+
+// meta is what the operator remembers of a document besides its rows.
+type meta struct {
+	version uint64
+	shown   bool   // sent to party, and not retracted since
+	party   string // where it was sent
+	rows    uint64 // live children
+	bytes   uint64 // stored bytes of live rows
+	waits   bool   // its children are listed under "w"
+}
+
+// Apply takes one row; stored is its stored form.
+func (o *Operator) Apply(row *change.Row, stored []byte) change.Verdict {
+	doc := docKey(row.System, row.Entity, row.Doc)
+	key := rowKey(doc, row.Part, row.ID)
+	m, err := decodeMeta(o.store.Get(metaKey(doc)))
+	if err != nil {
+		return change.Stopped("state.corrupt", err)
+	}
+	var oldSize, oldLive uint64
+	var old change.Row
+	if b := o.store.Get(key); b != nil {
+		if old, err = change.DecodeRow(b); err != nil {
+			return change.Stopped("state.corrupt", err)
+		}
+		// The rows of one source row come in order, unless its key was written in
+		// two ways (a key schema registered anew) and so through two tasks.
+		if row.Pos.Compare(old.Pos) < 0 {
+			return change.Dropped("row.stale")
+		}
+		if !old.Deleted {
+			oldSize, oldLive = uint64(len(b)), 1
+		}
+		if !row.Deleted && !old.Deleted && row.Life == old.Life && row.Times.Merge(old.Times) {
+			stored = change.AppendRow(nil, row)
+		}
+	}
+	if row.Part == "" {
+		oldLive = 0
+	}
+	size, live := uint64(len(stored)), uint64(1)
+	if row.Deleted {
+		size, live = 0, 0
+	}
+	if row.Part == "" {
+		live = 0
+	}
+	rows, total := m.rows-oldLive+live, m.bytes-oldSize+size
+	if !row.Deleted && (rows > uint64(o.limits.Rows) && live > oldLive || total > uint64(o.limits.Bytes)) { //nolint:gosec // limits are positive
+		return change.Parked(ReasonTooLarge, fmt.Errorf("document %s %s of %s would have %d rows and %d bytes; the limits are %d and %d: raise them or split the document at its source", row.Entity, row.Doc, row.System, rows, total, o.limits.Rows, o.limits.Bytes))
+	}
+	m.rows, m.bytes = rows, total
+	o.store.Put(metaKey(doc), m.append(nil))
+	o.store.Put(key, stored)
+	o.dirty[string(doc)] = struct{}{}
+	return change.Verdict{}
+}
+
+// Flush sends the documents that the batch touched, each once.
+func (o *Operator) Flush(out Output) error {
+	for _, d := range slices.Sorted(maps.Keys(o.dirty)) {
+		if err := o.send([]byte(d), out); err != nil {
+			return err
+		}
+	}
+	clear(o.dirty)
+	return nil
+}
+
+func (o *Operator) send(doc []byte, out Output) error {
+	m, err := decodeMeta(o.store.Get(metaKey(doc)))
+	if err != nil {
+		return err
+	}
+	var header []byte
+	var children [][]byte
+	prefix := rowPrefix(doc)
+	o.store.Scan(prefix, func(key, value []byte) bool {
+		if isHeader(key[len(prefix):]) {
+			header = value
+		} else {
+			children = append(children, value)
+		}
+		return true
+	})
+	var head change.Row
+	if header != nil {
+		if head, err = change.DecodeRow(header); err != nil {
+			return err
+		}
+	}
+	system, entity, id := splitDocKey(doc)
+	h := change.DocumentHead{System: system, Entity: entity, ID: id}
+	exists := header != nil && !head.Deleted
+	rows := [][]byte{header}
+	party := ""
+	var waiting []change.Row
+	for _, c := range children {
+		if change.StoredDeleted(c) {
+			continue
+		}
+		rows = append(rows, c)
+		if exists && (entity != canonical.Entry || party != "") {
+			continue // spares decoding
+		}
+		row, err := change.DecodeRow(c)
+		if err != nil {
+			return err
+		}
+		if !exists {
+			waiting = append(waiting, row)
+		} else if p := row.Field(canonical.EntryLineParty); !p.IsNull() {
+			party = p.Text() // a journal entry is its lines' party's
+		}
+	}
+	o.wait(doc, &m, waiting)
+	if exists && entity != canonical.Entry {
+		party = head.Party.Text()
+	}
+	if m.shown && (!exists || party != m.party) {
+		m.version++
+		h.Party, h.Version, h.Retracted = m.party, m.version, true
+		out.Document(h, change.AppendDocument(nil, h, nil))
+		m.shown = false
+	}
+	if exists {
+		m.version++
+		m.shown, m.party = true, party
+		h.Party, h.Version, h.Retracted = party, m.version, false
+		out.Document(h, change.AppendDocument(nil, h, rows))
+	}
+	o.store.Put(metaKey(doc), m.append(nil))
+	return nil
+}
+
+// wait lists the rows that wait for the document's header under their topic and
+// commit time, so that the oldest of a topic is the first of a scan; the
+// document's own list (under "x") finds them again.
+func (o *Operator) wait(doc []byte, m *meta, waiting []change.Row) {
+	if m.waits {
+		var lists, listed [][]byte
+		o.store.Scan(append([]byte{'x'}, doc...), func(key, value []byte) bool {
+			lists, listed = append(lists, slices.Clone(key)), append(listed, slices.Clone(value))
+			return true
+		})
+		for i := range lists {
+			o.store.Delete(lists[i])
+			o.store.Delete(listed[i])
+			o.waits[topicOf(listed[i])]--
+		}
+	}
+	m.waits = len(waiting) > 0
+	for i := range waiting {
+		r := &waiting[i]
+		w := waitKey(r.Topic, r.Commit.Micros, doc, r.ID)
+		o.store.Put(w, []byte{1})
+		o.store.Put(listKey(doc, r.Part, r.ID), w)
+		o.waits[r.Topic]++
+	}
+}
+
+// Waiting is how many child rows of a source topic wait for their header, and
+// since when (commit time, microseconds; 0 for none). Version rises with every
+// report of the topic.
+type Waiting struct {
+	Topic   string
+	Version int64
+	Rows    int64
+	Since   int64
+}
+
+// Waits reports the topics whose waiting rows have changed since the last call,
+// by name. Call it after Flush.
+func (o *Operator) Waits() []Waiting {
+	topics := slices.Sorted(maps.Keys(o.waits))
+	var out []Waiting
+	for _, t := range topics {
+		key := append(append([]byte{'f'}, t...), 0)
+		old := decodeWaiting(t, o.store.Get(key))
+		w := Waiting{Topic: t, Version: old.Version, Rows: old.Rows + o.waits[t]}
+		prefix := append(append([]byte{'w'}, t...), 0)
+		o.store.Scan(prefix, func(key, _ []byte) bool {
+			w.Since = int64(binary.BigEndian.Uint64(key[len(prefix):])) //nolint:gosec // written from an int64 that is not negative
+			return false
+		})
+		if w != old {
+			w.Version++
+			o.store.Put(key, w.append(nil))
+			out = append(out, w)
+		}
+	}
+	clear(o.waits)
+	return out
+}

@@ -1,0 +1,115 @@
+package document
+
+import (
+	"encoding/binary"
+	"errors"
+	"strings"
+)
+
+// State keys. Names never hold a NUL, so it separates them; ids are escaped by
+// their length.
+
+func docKey(system, entity, id string) []byte {
+	b := make([]byte, 0, len(system)+len(entity)+len(id)+8)
+	b = append(append(b, system...), 0)
+	b = append(append(b, entity...), 0)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(id))) //nolint:gosec // ids are bounded where they are decoded
+	return append(b, id...)
+}
+
+func splitDocKey(doc []byte) (system, entity, id string) {
+	system, rest, _ := strings.Cut(string(doc), "\x00")
+	entity, rest, _ = strings.Cut(rest, "\x00")
+	return system, entity, rest[2:]
+}
+
+func metaKey(doc []byte) []byte { return append([]byte{'m'}, doc...) }
+
+func rowPrefix(doc []byte) []byte { return append([]byte{'r'}, doc...) }
+
+// rowKey orders a document's rows: the header first, then parts by name and
+// children by the length of their id and the id, which is numeric order for
+// numbers.
+func rowKey(doc []byte, part, id string) []byte {
+	b := rowPrefix(doc)
+	if part == "" {
+		return append(b, 0)
+	}
+	b = append(append(b, 1), part...)
+	b = append(b, 0)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(id))) //nolint:gosec // as above
+	return append(b, id...)
+}
+
+func isHeader(rest []byte) bool { return len(rest) == 1 && rest[0] == 0 }
+
+func waitKey(topic string, micros int64, doc []byte, id string) []byte {
+	b := append(append([]byte{'w'}, topic...), 0)
+	b = binary.BigEndian.AppendUint64(b, uint64(max(micros, 0))) //nolint:gosec // not negative
+	b = append(append(b, doc...), 0)
+	return append(b, id...)
+}
+
+func (m *meta) append(b []byte) []byte {
+	flags := byte(0)
+	if m.shown {
+		flags |= 1
+	}
+	if m.waits {
+		flags |= 2
+	}
+	b = append(b, flags)
+	b = binary.AppendUvarint(b, m.version)
+	b = binary.AppendUvarint(b, m.rows)
+	b = binary.AppendUvarint(b, m.bytes)
+	return append(b, m.party...)
+}
+
+var errMeta = errors.New("the stored account of a document is cut short")
+
+func decodeMeta(b []byte) (meta, error) {
+	var m meta
+	if b == nil {
+		return m, nil
+	}
+	m.shown, m.waits = b[0]&1 != 0, b[0]&2 != 0
+	b = b[1:]
+	for _, f := range [...]*uint64{&m.version, &m.rows, &m.bytes} {
+		n, w := binary.Uvarint(b)
+		if w <= 0 {
+			return m, errMeta
+		}
+		*f, b = n, b[w:]
+	}
+	m.party = string(b)
+	return m, nil
+}
+
+func listKey(doc []byte, part, id string) []byte {
+	b := append(append([]byte{'x'}, doc...), part...)
+	return append(append(b, 0), id...)
+}
+
+func topicOf(waitKey []byte) string {
+	t, _, _ := strings.Cut(string(waitKey[1:]), "\x00")
+	return t
+}
+
+func (w Waiting) append(b []byte) []byte {
+	for _, n := range [...]int64{w.Version, w.Rows, w.Since} {
+		b = binary.AppendVarint(b, n)
+	}
+	return b
+}
+
+func decodeWaiting(topic string, b []byte) Waiting {
+	w := Waiting{Topic: topic}
+	for _, f := range [...]*int64{&w.Version, &w.Rows, &w.Since} {
+		n, width := binary.Varint(b)
+		if width <= 0 {
+			break
+		}
+		*f, b = n, b[width:]
+	}
+	return w
+}

@@ -1,0 +1,93 @@
+package intake
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"syncline/schemas/change"
+)
+
+// Counters are what one task has counted of its topic since the first record.
+// They are state like any other, so a replay or a crash cannot count twice.
+type Counters struct {
+	Version       int64
+	Received      int64
+	Repeated      int64
+	Stale         int64
+	BelowSnapshot int64
+	Tombstones    int64
+	Letters       int64
+	Healed        int64
+	Unavailable   int64
+	Suspicious    int64 // images in a row that look like a restored database
+	LastEvent     int64 // greatest commit time, microseconds
+	LastSeen      int64 // greatest record time, milliseconds
+}
+
+var countersKey = []byte("c")
+
+func (c *Counters) fields() [12]*int64 {
+	return [...]*int64{&c.Version, &c.Received, &c.Repeated, &c.Stale, &c.BelowSnapshot, &c.Tombstones, &c.Letters, &c.Healed, &c.Unavailable, &c.Suspicious, &c.LastEvent, &c.LastSeen}
+}
+
+func (c *Counters) append(b []byte) []byte {
+	for _, f := range c.fields() {
+		b = binary.AppendVarint(b, *f)
+	}
+	return b
+}
+
+// decodeCounters reads what append wrote; fields added later are zero.
+func decodeCounters(b []byte) Counters {
+	var c Counters
+	for _, f := range c.fields() {
+		n, w := binary.Varint(b)
+		if w <= 0 {
+			break
+		}
+		*f, b = n, b[w:]
+	}
+	return c
+}
+
+func letterPrefix(id string) []byte {
+	b := append([]byte{'l'}, id...)
+	return append(b, 0)
+}
+
+func letterKey(id string, at Place) []byte {
+	return binary.BigEndian.AppendUint64(letterPrefix(id), uint64(at.Offset)) //nolint:gosec // offsets are not negative
+}
+
+// appendLetter keeps what is needed to say later that the letter is healed; its
+// bytes are in the letters topic.
+func appendLetter(b []byte, at Place, reason string) []byte {
+	b = binary.AppendVarint(b, int64(at.Partition))
+	b = binary.AppendVarint(b, at.Offset)
+	b = binary.AppendVarint(b, at.Timestamp)
+	b = binary.AppendUvarint(b, uint64(len(at.Topic)))
+	b = append(b, at.Topic...)
+	return append(b, reason...)
+}
+
+var errLetter = errors.New("a stored letter is cut short")
+
+func decodeLetter(b []byte) (change.Letter, error) {
+	var n [3]int64
+	for i := range n {
+		v, w := binary.Varint(b)
+		if w <= 0 {
+			return change.Letter{}, errLetter
+		}
+		n[i], b = v, b[w:]
+	}
+	size, w := binary.Uvarint(b)
+	if w <= 0 || size > uint64(len(b)-w) {
+		return change.Letter{}, errLetter
+	}
+	b = b[w:]
+	return change.Letter{
+		Topic: string(b[:size]), Partition: int32(n[0]), Offset: n[1], Timestamp: n[2], //nolint:gosec // written from an int32
+		Hop: "intake", Reason: string(b[size:]),
+	}, nil
+}

@@ -1,0 +1,171 @@
+// Package intake is the first hop's operator: it turns the images of one source
+// topic into canonical rows, each change once.
+//
+// It drops what it has seen (by source position, never by time), lets a business
+// milestone count even when the image that shows it was overtaken, and sends each
+// row to the document it belongs to, telling the old document when a row moved.
+package intake
+
+import (
+	"fmt"
+
+	"syncline/schemas/canonical"
+	"syncline/schemas/change"
+	"syncline/schemas/projection"
+)
+
+// Source says how the rows of one topic become canonical rows. The catalog
+// builds one per captured table; it is read only from then on and may be shared
+// by tasks.
+type Source struct {
+	Topic   string
+	System  string
+	Entity  string // canonical entity of the document
+	Part    string // "" for the header
+	Prefix  string // put before the native id (templates and services are products too)
+	Key     []string
+	Parent  string // column with the parent's native id; parts only
+	Party   *Field // headers only; nil where the entity has no party of its own
+	Fields  []Field
+	Epochs  []Epoch // ascending by Since
+	Changed []string
+	// Times tells, by milestone, when an image shows it.
+	Times [len(change.MilestoneNames)]*Rule
+
+	shape   canonical.Shape
+	want    []projection.Field
+	columns map[string]int // column → index of after.<column> in want
+	before  []int          // key columns of the before image
+	after   []int          // key columns of the after image
+	parent  int
+	changed []int
+	phase   int // field number of the phase, -1 without
+}
+
+// Field is the mapping of one field of the shape. Exactly one of Columns and
+// Constant is given; a nil *Field leaves the field NULL.
+type Field struct {
+	Columns  []string          // the first that is not NULL counts (path has one, coalesce several)
+	Constant *change.Value     // the same for every row
+	Map      map[string]string // by the text of the value; a value that is not there is a letter
+	Model    string            // polymorphic reference "model,id": another model's is NULL
+	Prefix   string            // put before the text (see Source.Prefix)
+	Default  *change.Value     // where the writer's schema does not have the column
+
+	columns []int
+}
+
+// Rule says when an image shows a milestone.
+type Rule struct {
+	Phases   []string // any of these; none: every image
+	Snapshot []string // columns that give the time on a snapshot row, first not NULL
+
+	snapshot []int
+}
+
+// Epoch is the catalog's note that a source database was restored: images whose
+// commit time is at or after Since sort after all earlier ones.
+type Epoch struct {
+	Number uint32
+	Since  int64 // microseconds since 1970-01-01 UTC
+}
+
+// The envelope's fields, first in Want.
+const (
+	wantOp = iota
+	wantLSN
+	wantSnapshot
+	wantMillis
+	wantMicros
+	wantOrder
+	wantBefore
+	wantAfter
+	wantFixed
+)
+
+// Prepare resolves names once. It must be called before the source is used.
+func (s *Source) Prepare() error {
+	entity, ok := entityNamed(s.Entity)
+	if !ok {
+		return fmt.Errorf("topic %s: no canonical entity %q", s.Topic, s.Entity)
+	}
+	if s.shape, ok = entity.Shape(s.Part); !ok {
+		return fmt.Errorf("topic %s: entity %s has no part %q", s.Topic, s.Entity, s.Part)
+	}
+	if len(s.Fields) != len(s.shape.Fields) {
+		return fmt.Errorf("topic %s: %d fields are mapped, the shape of %s %s has %d", s.Topic, len(s.Fields), s.Entity, s.Part, len(s.shape.Fields))
+	}
+	s.columns = make(map[string]int)
+	s.want = []projection.Field{
+		wantOp: {Path: "op"}, wantLSN: {Path: "source.lsn"}, wantSnapshot: {Path: "source.snapshot"},
+		wantMillis: {Path: "source.ts_ms"}, wantMicros: {Path: "source.ts_us"},
+		wantOrder: {Path: "transaction.total_order"}, wantBefore: {Path: "before"}, wantAfter: {Path: "after"},
+	}
+	for _, k := range s.Key {
+		s.after = append(s.after, s.column(k, nil))
+		s.before = append(s.before, len(s.want))
+		s.want = append(s.want, projection.Field{Path: "before." + k})
+	}
+	s.parent = -1
+	if s.Parent != "" {
+		s.parent = s.column(s.Parent, nil)
+	}
+	for i := range s.Fields {
+		s.resolve(&s.Fields[i])
+	}
+	if s.Party != nil {
+		s.resolve(s.Party)
+	}
+	for _, r := range s.Times {
+		if r == nil {
+			continue
+		}
+		for _, c := range r.Snapshot {
+			r.snapshot = append(r.snapshot, s.column(c, nil))
+		}
+	}
+	for _, c := range s.Changed {
+		s.changed = append(s.changed, s.column(c, nil))
+	}
+	s.phase = s.shape.Index("phase")
+	return nil
+}
+
+func (s *Source) resolve(f *Field) {
+	for _, c := range f.Columns {
+		f.columns = append(f.columns, s.column(c, f.Default))
+	}
+}
+
+func (s *Source) column(name string, def *change.Value) int {
+	if i, ok := s.columns[name]; ok {
+		if def != nil {
+			s.want[i].Default = def
+		}
+		return i
+	}
+	i := len(s.want)
+	s.columns[name] = i
+	s.want = append(s.want, projection.Field{Path: "after." + name, Default: def})
+	return i
+}
+
+// Want lists the fields to decode, in the order in which an Image holds them.
+func (s *Source) Want() []projection.Field { return s.want }
+
+// Column returns the index in Want of a column of the after image, or -1.
+func (s *Source) Column(name string) int {
+	if i, ok := s.columns[name]; ok {
+		return i
+	}
+	return -1
+}
+
+func entityNamed(name string) (canonical.Entity, bool) {
+	for _, e := range canonical.Entities() {
+		if e.Name == name {
+			return e, true
+		}
+	}
+	return canonical.Entity{}, false
+}

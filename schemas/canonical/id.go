@@ -1,0 +1,26 @@
+package canonical
+
+import (
+	"github.com/google/uuid"
+
+	"syncline/schemas/change"
+)
+
+// EntityID derives the canonical id of a source row: UUIDv5 (RFC 9562, 5.5) in
+// the URL namespace over "syncline:<instance>/<entity>/<native id>". It depends
+// on nothing else, so a rebuild from the first offset gives the same ids.
+func EntityID(instance, entity, nativeID string) change.ID {
+	return change.ID(uuid.NewSHA1(uuid.NameSpaceURL, []byte("syncline:"+instance+"/"+entity+"/"+nativeID)))
+}
+
+// IDText is the usual text form of an id; "" for none.
+func IDText(id change.ID) string {
+	if id.IsZero() {
+		return ""
+	}
+	return uuid.UUID(id).String()
+}
+
+// Payment is the entity name under which payments have their ids; a payment is
+// a link row of an invoice.
+const Payment = "payment"
