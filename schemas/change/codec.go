@@ -49,7 +49,7 @@ func appendInstant(b []byte, i Instant) []byte {
 func appendValue(b []byte, v Value) []byte {
 	b = append(b, byte(v.Kind))
 	switch v.Kind {
-	case Null, Missing, Unavailable, Record:
+	case Null, Missing, Unavailable, Nested:
 		return b
 	case String, Bytes:
 		return appendBytes(b, v.Bytes)
@@ -157,7 +157,7 @@ func (d *decoder) instant() Instant {
 func (d *decoder) value() Value {
 	v := Value{Kind: Kind(d.byte())}
 	switch v.Kind {
-	case Null, Missing, Unavailable, Record:
+	case Null, Missing, Unavailable, Nested:
 	case String, Bytes:
 		v.Bytes = d.bytes()
 	case Decimal:

@@ -27,7 +27,7 @@ func (p *Plan) Decode(data []byte, out []change.Value) error {
 	m := machine{plan: p, data: data, out: out}
 	at := m.run(p.start, 0, 1)
 	if at < 0 {
-		return &DecodeError{Offset: m.failedAt, Path: p.where[m.failedOp], Err: m.failure}
+		return &DecodeError{Offset: m.failedAt, Path: m.failedPath, Err: m.failure}
 	}
 	if at != len(data) {
 		return &DecodeError{Offset: at, Err: ErrTrailing}
@@ -41,18 +41,16 @@ type machine struct {
 	data []byte
 	out  []change.Value
 
-	failure  error
-	failedAt int
-	failedOp int32
+	failure    error
+	failedAt   int
+	failedPath string
 }
 
 // failed stands for a place in the record once there is a failure.
 const failed = -1
 
 func (m *machine) fail(pc int32, at int, err error) int {
-	if m.failure == nil {
-		m.failure, m.failedAt, m.failedOp = err, at, pc
-	}
+	m.failure, m.failedAt, m.failedPath = err, at, m.plan.where[pc]
 	return failed
 }
 
@@ -66,19 +64,22 @@ func (m *machine) run(pc int32, at, depth int) int {
 	for ; ; pc++ {
 		o := &ops[pc]
 		if o.null != never {
-			var index int64
-			start := at
-			if index, at = readLong(data, at); at < 0 {
-				return m.fail(pc, start, varintError(at))
+			if at >= len(data) {
+				return m.fail(pc, at, ErrTruncated)
 			}
-			if index == int64(o.null) {
+			c := data[at]
+			if c > 2 || c == 1 {
+				var err error
+				if c, at, err = oddIndex(data, at); err != nil {
+					return m.fail(pc, at, err)
+				}
+			}
+			at++
+			if c == o.null {
 				if o.slot >= 0 {
 					m.out[o.slot] = change.Value{}
 				}
 				continue
-			}
-			if index != 1-int64(o.null) {
-				return m.fail(pc, start, ErrBadUnion)
 			}
 		}
 		start := at
@@ -87,43 +88,15 @@ func (m *machine) run(pc int32, at, depth int) int {
 			return at
 		case opNothing:
 
-		case opSkipInt:
-			for n := o.n; n > 0; n-- {
-				if at = skipVarint(data, at, 5); at < 0 {
-					return m.fail(pc, start, varintError(at))
-				}
-			}
-		case opSkipLong:
-			for n := o.n; n > 0; n-- {
-				if at = skipVarint(data, at, 10); at < 0 {
-					return m.fail(pc, start, varintError(at))
-				}
-			}
-		case opSkipBytes:
-			for n := o.n; n > 0; n-- {
-				before := at
-				var size int64
-				if size, at = readLong(data, at); at < 0 {
-					return m.fail(pc, before, varintError(at))
-				}
-				if uint64(size) > uint64(len(data)-at) {
-					return m.fail(pc, before, lengthError(size))
-				}
-				at += int(size)
+		case opSkipRun:
+			if at = m.skipRun(o.arg, o.n, at); at < 0 {
+				return failed
 			}
 		case opSkipWidth:
 			if int(o.n) > len(data)-at {
 				return m.fail(pc, start, ErrTruncated)
 			}
 			at += int(o.n)
-		case opSkipBool:
-			if at >= len(data) {
-				return m.fail(pc, start, ErrTruncated)
-			}
-			if data[at] > 1 {
-				return m.fail(pc, start, ErrBadBool)
-			}
-			at++
 		case opSkipEnum:
 			var index int64
 			if index, at = readInt(data, at); at < 0 {
@@ -244,7 +217,7 @@ func (m *machine) run(pc int32, at, depth int) int {
 				return failed
 			}
 		case opRecord:
-			m.out[o.slot] = change.Value{Kind: change.Record}
+			m.out[o.slot] = change.Value{Kind: change.Nested}
 		case opCopy:
 			m.out[o.slot] = m.out[o.arg]
 		case opNulls:
@@ -253,6 +226,79 @@ func (m *machine) run(pc int32, at, depth int) int {
 			}
 		}
 	}
+}
+
+// skipRun steps over scalars. It is where most of the time goes.
+func (m *machine) skipRun(first, n int32, at int) int {
+	data := m.data
+	for i, s := range m.plan.steps[first : first+n] {
+		start := at
+		var err error
+		if at >= len(data) {
+			return m.failStep(first, i, at, ErrTruncated)
+		}
+		c := data[at]
+		at++
+		if s&stepOptional != 0 {
+			if c > 2 || c == 1 {
+				if c, at, err = oddIndex(data, start); err != nil {
+					return m.failStep(first, i, start, err)
+				}
+				at++
+			}
+			if c == s&stepNull {
+				continue
+			}
+			if at >= len(data) {
+				return m.failStep(first, i, at, ErrTruncated)
+			}
+			c = data[at]
+			at++
+		}
+		switch s &^ (stepOptional | stepNull) {
+		case stepInt:
+			if c >= 0x80 {
+				at = skipLongVarint(data, at-1, 5)
+			}
+		case stepLong:
+			if c >= 0x80 {
+				at = skipLongVarint(data, at-1, 10)
+			}
+		case stepBytes:
+			if c < 0x80 && c&1 == 0 && int(c>>1) <= len(data)-at {
+				at += int(c >> 1)
+			} else {
+				at = skipBytes(data, at-1)
+			}
+		case stepBool:
+			if c > 1 {
+				return m.failStep(first, i, start, ErrBadBool)
+			}
+		}
+		if at < 0 {
+			return m.failStep(first, i, start, varintError(at))
+		}
+	}
+	return at
+}
+
+func (m *machine) failStep(first int32, i, at int, err error) int {
+	m.failure, m.failedAt, m.failedPath = err, at, m.plan.stepWhere[int(first)+i]
+	return failed
+}
+
+// oddIndex reads the index of a union of two branches that is not the one byte
+// it should be: padded with zero groups, or wrong. It returns the index as it
+// should be on the wire and the place of its last byte.
+func oddIndex(data []byte, at int) (byte, int, error) {
+	index, end := readLong(data, at)
+	if end < 0 {
+		return 0, at, varintError(end)
+	}
+	if index != 0 && index != 1 {
+		return 0, at, ErrBadUnion
+	}
+	return byte(index) << 1, end - 1, nil
 }
 
 // skipBlocks steps over the blocks of an array or a map (Avro specification,
