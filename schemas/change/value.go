@@ -20,7 +20,7 @@ const (
 	Date                    // Int: days since 1970-01-01
 	Timestamp               // Int: microseconds since 1970-01-01 UTC
 	Duration                // Int: microseconds
-	Record                  // a nested record that is there; asked for to learn presence only
+	Nested                  // a nested record that is there; asked for to learn presence only
 )
 
 // Value is one decoded field. It is a plain struct, so that a row of them is
