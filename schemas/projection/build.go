@@ -1,6 +1,9 @@
 package projection
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 type opcode uint8
 
@@ -8,12 +11,9 @@ const (
 	opEnd opcode = iota
 	opNothing
 
-	// Steps over values that nobody wants. n is how many in a row, or a size.
-	opSkipInt
-	opSkipLong
-	opSkipBytes
+	// Steps over values that nobody wants.
+	opSkipRun   // steps[arg:arg+n]
 	opSkipWidth // n bytes
-	opSkipBool
 	opSkipEnum  // n symbols
 	opSkipArray // arg is the item's block, n its width or variable
 	opSkipMap   // the same for the map's values
@@ -39,7 +39,8 @@ const (
 
 // op is one instruction. If null is not never, the value is a branch of a
 // union of two with null: the branch's index comes first, null is the index of
-// the null branch, and for it the output (if slot is one) becomes Null.
+// the null branch as it is on the wire (0 or 2, being zigzag), and for it the
+// output (if slot is one) becomes Null.
 type op struct {
 	code    opcode
 	null    uint8
@@ -59,9 +60,40 @@ const (
 	maxOps = 1 << 16
 )
 
+// A step is a byte of a run of steps over scalars, the bulk of every plan: what
+// to step over, whether it is in a union with null, and if so, in the bit of
+// stepNull, the index of null as it is on the wire.
+type step = byte
+
+const (
+	stepOptional step = 1
+	stepNull     step = 2
+
+	stepInt   step = 0 << 2
+	stepLong  step = 1 << 2
+	stepBytes step = 2 << 2
+	stepBool  step = 3 << 2
+)
+
 type block struct {
-	ops   []op
-	where []string
+	ops       []op
+	where     []string
+	steps     []step
+	stepWhere []string
+}
+
+// addStep adds s to the run of steps at the end of the block.
+func (k *block) addStep(s step, null uint8, where string) {
+	if null != never {
+		s |= stepOptional | null
+	}
+	if last := len(k.ops) - 1; last >= 0 && k.ops[last].code == opSkipRun {
+		k.ops[last].n++
+	} else {
+		k.add(op{code: opSkipRun, null: never, slot: nothing, arg: int32(len(k.steps)), n: 1}, where)
+	}
+	k.steps = append(k.steps, s)
+	k.stepWhere = append(k.stepWhere, where)
 }
 
 func (k *block) add(o op, where string) {
@@ -98,18 +130,24 @@ func (b *builder) build(root *node, tree *wants) error {
 func (b *builder) link(start int32) error {
 	p := b.plan
 	at := make([]int32, len(b.blocks))
-	n := 0
+	n, steps := 0, 0
 	for i, k := range b.blocks {
 		at[i] = int32(n)
 		n += len(k.ops)
+		steps += len(k.steps)
 	}
-	if n > maxOps {
-		return fmt.Errorf("%w: reading it takes %d steps, at most %d are allowed", ErrSchema, n, maxOps)
+	if n+steps > maxOps {
+		return fmt.Errorf("%w: reading it takes %d steps, at most %d are allowed", ErrSchema, n+steps, maxOps)
 	}
 	p.ops = make([]op, 0, n)
 	for _, k := range b.blocks {
+		steps := int32(len(p.steps))
+		p.steps = append(p.steps, k.steps...)
+		p.stepWhere = append(p.stepWhere, k.stepWhere...)
 		for _, o := range k.ops {
 			switch o.code {
+			case opSkipRun:
+				o.arg += steps
 			case opSkipArray, opSkipMap, opCall:
 				if o.arg != nothing {
 					o.arg = at[o.arg]
@@ -128,8 +166,8 @@ func (b *builder) link(start int32) error {
 	return nil
 }
 
-// optional returns the branch that is not null and the index of null, if t is
-// a union of just these two.
+// optional returns the branch that is not null and the index of null as it is
+// on the wire, if t is a union of just these two.
 func optional(t *node) (*node, uint8, bool) {
 	if t.kind != tUnion || len(t.branches) != 2 {
 		return nil, never, false
@@ -138,55 +176,56 @@ func optional(t *node) (*node, uint8, bool) {
 	case t.branches[0].kind == tNull:
 		return t.branches[1], 0, true
 	case t.branches[1].kind == tNull:
-		return t.branches[0], 1, true
+		return t.branches[0], 2, true
 	}
 	return nil, never, false
 }
 
 // skip adds what steps over one value of t.
 func (b *builder) skip(k *block, t *node, where string) {
-	if inner, null, ok := optional(t); ok {
-		o := b.skipOp(inner, where)
-		o.null = null
-		k.add(o, where)
+	inner, null, ok := optional(t)
+	if !ok {
+		inner, null = t, never
+	}
+	switch inner.kind {
+	case tBoolean:
+		k.addStep(stepBool, null, where)
+		return
+	case tInt:
+		k.addStep(stepInt, null, where)
+		return
+	case tLong:
+		k.addStep(stepLong, null, where)
+		return
+	case tString, tBytes:
+		k.addStep(stepBytes, null, where)
 		return
 	}
-	o := b.skipOp(t, where)
-	if o.code == opNothing {
+	o := b.skipOp(inner, where)
+	o.null = null
+	if o.code == opNothing && null == never {
 		return
 	}
 	if last := len(k.ops) - 1; last >= 0 && fuse(&k.ops[last], o) {
-		first := k.where[last]
-		for i, r := range first {
-			if r == '…' {
-				first = first[:i]
-				break
-			}
-		}
+		first, _, _ := strings.Cut(k.where[last], "…")
 		k.where[last] = first + "…" + where
 		return
 	}
 	k.add(o, where)
 }
 
-// fuse merges o into the step before it, if both step over the same.
+// fuse merges o into the step before it, if both step over bytes of a known
+// number.
 func fuse(last *op, o op) bool {
-	if last.code != o.code || last.null != never {
-		return false
-	}
-	switch o.code {
-	case opSkipInt, opSkipLong, opSkipBytes:
-	case opSkipWidth:
-		if int64(last.n)+int64(o.n) > maxRecordBytes {
-			return false
-		}
-	default:
+	if last.code != opSkipWidth || o.code != opSkipWidth || last.null != never || o.null != never ||
+		int64(last.n)+int64(o.n) > maxRecordBytes {
 		return false
 	}
 	last.n += o.n
 	return true
 }
 
+// skipOp is what steps over a value of t, which is no scalar that is a step.
 func (b *builder) skipOp(t *node, where string) op {
 	o := op{null: never, slot: nothing, arg: nothing, n: 1}
 	if t.width != variable {
@@ -197,14 +236,6 @@ func (b *builder) skipOp(t *node, where string) op {
 		return o
 	}
 	switch t.kind {
-	case tBoolean:
-		o.code = opSkipBool
-	case tInt:
-		o.code = opSkipInt
-	case tLong:
-		o.code = opSkipLong
-	case tString, tBytes:
-		o.code = opSkipBytes
 	case tEnum:
 		o.code, o.n = opSkipEnum, int32(len(t.symbols))
 	case tArray, tMap:

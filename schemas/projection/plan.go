@@ -62,14 +62,16 @@ func (l *Limits) settle() error {
 // Plan decodes the wanted fields of records of one writer's schema. It is
 // immutable and safe for concurrent use.
 type Plan struct {
-	ops      []op
-	where    []string // the place in the schema of each op
-	table    []int32  // starts of union branches; nothing for a branch without code
-	slots    []int32  // lists of outputs that become Null together
-	symbols  [][]byte
-	template []change.Value // what each output is if nothing sets it
-	start    int32
-	limits   Limits
+	ops       []op
+	where     []string // the place in the schema of each op
+	steps     []step
+	stepWhere []string
+	table     []int32 // starts of union branches; nothing for a branch without code
+	slots     []int32 // lists of outputs that become Null together
+	symbols   [][]byte
+	template  []change.Value // what each output is if nothing sets it
+	start     int32
+	limits    Limits
 
 	root   *node
 	wanted []Field

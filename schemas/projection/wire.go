@@ -1,5 +1,10 @@
 package projection
 
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
 // Readers return the place after what they read, or one of these.
 const (
 	truncated = -1
@@ -36,6 +41,7 @@ func readLong(data []byte, at int) (int64, int) {
 	return longSlow(data, at)
 }
 
+//go:noinline
 func longSlow(data []byte, at int) (int64, int) {
 	var u uint64
 	for shift := 0; at < len(data); shift += 7 {
@@ -64,6 +70,7 @@ func readInt(data []byte, at int) (int64, int) {
 	return intSlow(data, at)
 }
 
+//go:noinline
 func intSlow(data []byte, at int) (int64, int) {
 	var u uint32
 	for shift := 0; at < len(data); shift += 7 {
@@ -84,16 +91,16 @@ func intSlow(data []byte, at int) (int64, int) {
 	return 0, truncated
 }
 
-// skipVarint steps over a number of at most limit bytes: 5 for an int, 10 for
-// a long. It accepts what readInt and readLong accept.
-func skipVarint(data []byte, at, limit int) int {
-	if at < len(data) && data[at] < 0x80 {
-		return at + 1
+// skipLongVarint steps over a number of at most limit bytes: 5 for an int, 10
+// for a long. It accepts what readInt and readLong accept.
+func skipLongVarint(data []byte, at, limit int) int {
+	if len(data)-at >= 8 {
+		// The byte that ends the number is the first one below 0x80.
+		ends := ^binary.LittleEndian.Uint64(data[at:]) & 0x8080808080808080
+		if n := bits.TrailingZeros64(ends)/8 + 1; n <= 8 && (limit == 10 || n < 5) {
+			return at + n
+		}
 	}
-	return skipVarintSlow(data, at, limit)
-}
-
-func skipVarintSlow(data []byte, at, limit int) int {
 	for i := 1; at < len(data); i++ {
 		c := data[at]
 		at++
