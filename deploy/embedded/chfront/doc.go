@@ -1,0 +1,19 @@
+// Package chfront speaks the ClickHouse HTTP protocol in front of an engine
+// that is a library (package engine), so that clickhouse-go, curl and every
+// other HTTP client work with it as with a server.
+//
+// Offered: queries by GET (read only) and POST, settings and {name:Type}
+// parameters in the URL, database, user and password, every output and input
+// format of the engine, INSERT with streamed data, native compression
+// (compress, decompress; LZ4 and ZSTD), gzip and deflate of the HTTP body,
+// Native at the revision the client asks for, exceptions with code, status
+// and in-band framing, cancelling of queries whose client went away.
+//
+// Refused with a message: sessions (session_id), external tables, and result
+// columns of type JSON, Dynamic, Variant, Object and AggregateFunction in
+// Native (cast them).
+//
+// A streamed INSERT is one block, hence one part per partition, whatever its
+// size up to the body limit: insert_deduplication_token then covers the whole
+// request. See https://clickhouse.com/docs/interfaces/http for the protocol.
+package chfront
