@@ -74,8 +74,8 @@ func Start(t testing.TB) (brokers string, k *Kafka) {
 		if t.Failed() {
 			k.logTail(t)
 		}
-		// The test's context has ended by now.
-		if _, err := k.run(context.Background(), "kill", "--purge"); err != nil {
+		// The test's context has ended by the time of its clean-up.
+		if _, err := k.run(context.WithoutCancel(t.Context()), "kill", "--purge"); err != nil {
 			t.Errorf("ending Kafka: %v", err)
 		}
 	})

@@ -188,8 +188,7 @@ func TestMissingJavaFailsInsteadOfSkipping(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), child+"=1", EnvKafka+"=real", EnvBrokers+"=", "PATH="+bin)
 	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
+	if _, failed := errors.AsType[*exec.ExitError](err); !failed {
 		t.Fatalf("the child ended with %v, want a failure; it said:\n%s", err, out)
 	}
 	for _, part := range []string{"--- FAIL", "java is missing", "openjdk-17"} {
