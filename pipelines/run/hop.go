@@ -1,0 +1,382 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// hop runs one Hop in this process: one group member, one producer, one loop.
+type hop struct {
+	def          Hop
+	cfg          Config
+	log          *slog.Logger
+	group        string
+	clientID     string // also transactional and instance id
+	share        int
+	limit        int     // bytes of one transaction
+	outputs      []Topic // with the letter topic
+	queues       map[string]bool
+	ownChangelog bool // a task's changelog partition is its own number
+	admin        *kadm.Client
+	consumer     *kgo.Client
+	producer     *producer
+
+	life   context.Context // until the loop has ended
+	cancel context.CancelCauseFunc
+	side   sync.WaitGroup
+
+	mu       sync.Mutex // guards the maps and lists below; tasks themselves belong to the loop
+	topics   map[string]topicMeta
+	owned    map[partitionID]*lease
+	tasks    map[partitionID]*task
+	assigned []*lease
+	ready    []*restored
+	stopPoll context.CancelFunc
+	awake    bool
+	failure  error
+
+	blocked  atomic.Bool // a rebalance waits for the transaction to end
+	lastEnd  time.Time
+	endEWMA  time.Duration
+	active   []*task // touched in the transaction under way
+	endTimes latencies
+
+	committed, aborted, resolved atomic.Int64
+	anyStopped                   atomic.Bool
+}
+
+var (
+	errCrash = errors.New("crash point")
+	// ErrFenced is the end of a hop whose slot another live process has taken.
+	ErrFenced = errors.New("fenced: another process runs with the same prefix and slot; give every process a slot of its own")
+)
+
+func (h *hop) crash(point string) error {
+	if h.cfg.Crash == nil {
+		return nil
+	}
+	if err := h.cfg.Crash(point); err != nil {
+		return fmt.Errorf("%w %s: %w", errCrash, point, err)
+	}
+	return nil
+}
+
+// start makes the clients. found are the input topics that exist.
+func (h *hop) start(ctx context.Context, version int16, found map[string]topicMeta) error {
+	var err error
+	if h.producer, err = newProducer(h.cfg, h.clientID, version, h.share); err != nil {
+		return err
+	}
+	if err := h.producer.fence(ctx); err != nil {
+		return err
+	}
+	fetch := int32(h.share / 4) //nolint:gosec // a share is far below 2 GiB
+	h.consumer, err = kgo.NewClient(append(h.cfg.connectOpts(h.clientID),
+		kgo.ConsumerGroup(h.group),
+		kgo.InstanceID(h.clientID),
+		kgo.SessionTimeout(h.cfg.SessionTimeout),
+		kgo.HeartbeatInterval(h.cfg.Heartbeat),
+		kgo.RebalanceTimeout(30*time.Second),
+		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.DisableAutoCommit(),
+		kgo.BlockRebalanceOnPoll(),
+		kgo.FetchMaxBytes(fetch),
+		kgo.FetchMaxPartitionBytes(min(fetch, 1<<20)),
+		kgo.OnPartitionsAssigned(h.onAssigned),
+		kgo.OnPartitionsRevoked(h.onRevoked),
+		kgo.OnPartitionsLost(h.onRevoked),
+		kgo.OnPartitionsCallbackBlocked(func(context.Context, *kgo.Client) { h.blocked.Store(true) }),
+	)...)
+	if err != nil {
+		return fmt.Errorf("making the consumer %s: %w", h.clientID, err)
+	}
+	return h.noteTopics(found)
+}
+
+// onAssigned runs in the group's goroutine. It pauses what came and leaves the
+// rest to the loop.
+func (h *hop) onAssigned(_ context.Context, cl *kgo.Client, added map[string][]int32) {
+	cl.PauseFetchPartitions(added)
+	h.mu.Lock()
+	for topic, parts := range added {
+		for _, p := range parts {
+			l := &lease{id: partitionID{topic, p}}
+			h.owned[l.id] = l
+			delete(h.tasks, l.id)
+			h.assigned = append(h.assigned, l)
+		}
+	}
+	h.mu.Unlock()
+	h.wake()
+}
+
+// onRevoked runs in the group's goroutine, and only while the loop holds no
+// transaction: the poll's block is released after End alone.
+func (h *hop) onRevoked(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for topic, parts := range gone {
+		for _, p := range parts {
+			delete(h.owned, partitionID{topic, p})
+			delete(h.tasks, partitionID{topic, p})
+		}
+	}
+}
+
+// wake ends the poll under way, or the next one at once.
+func (h *hop) wake() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.awake = true
+	if h.stopPoll != nil {
+		h.stopPoll()
+	}
+}
+
+// fail ends the hop from beside the loop.
+func (h *hop) fail(err error) { h.cancel(err) }
+
+// poll waits for input for at most d and returns with rebalances blocked, with
+// or without input.
+func (h *hop) poll(ctx context.Context, d time.Duration) kgo.Fetches {
+	if fetches := h.consumer.PollRecords(nil, -1); len(fetches) > 0 { //nolint:staticcheck // nil is kgo's "do not wait"
+		return fetches
+	}
+	pollCtx, cancel := context.WithTimeout(ctx, max(d, 0))
+	defer cancel()
+	h.mu.Lock()
+	if h.awake {
+		cancel()
+	}
+	h.awake = false
+	h.stopPoll = cancel
+	h.mu.Unlock()
+	if d <= 0 {
+		cancel()
+	}
+	return h.consumer.PollRecords(pollCtx, -1)
+}
+
+// run is the loop. It returns nil after a drain.
+func (h *hop) run(ctx context.Context) (err error) {
+	defer func() {
+		h.shut(err)
+		if err != nil {
+			h.mu.Lock()
+			h.failure = err
+			h.mu.Unlock()
+		}
+	}()
+	h.side.Go(func() { h.watchTopics(h.life) })
+	if len(h.queues) > 0 {
+		h.side.Go(func() { h.purge(h.life) })
+	}
+	// Past the drain deadline nothing is waited for; the broker then aborts.
+	hard, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(h.cfg.DrainTimeout, stop) })()
+
+	pollCtx, stopPolls := context.WithCancel(ctx)
+	defer stopPolls()
+	defer context.AfterFunc(h.life, stopPolls)()
+
+	for {
+		if cause := context.Cause(h.life); cause != nil {
+			return cause
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := h.settleTasks(); err != nil {
+			return err
+		}
+		fetches := h.poll(pollCtx, h.idleWait())
+		if err := h.gather(pollCtx, fetches); err != nil {
+			return err
+		}
+		if err := h.transact(hard); err != nil {
+			return err
+		}
+		h.blocked.Store(false)
+		h.consumer.AllowRebalance()
+	}
+}
+
+// shut closes the clients. After a crash or a failure nothing more is said to
+// the broker than that the connections end.
+func (h *hop) shut(err error) {
+	h.cancel(errors.New("hop ended"))
+	h.side.Wait()
+	if err == nil && h.cfg.LeaveOnDrain {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		b := kadm.LeaveGroup(h.group).InstanceIDs(h.clientID).Reason("leaving on drain")
+		if _, lerr := h.admin.LeaveGroup(ctx, b); lerr != nil {
+			h.log.Warn("cannot leave the group", "error", lerr)
+		}
+		cancel()
+	}
+	h.consumer.CloseAllowingRebalance()
+	h.producer.cl.Close()
+}
+
+// abandon closes what start has made.
+func (h *hop) abandon() {
+	h.cancel(errors.New("hop did not start"))
+	if h.consumer != nil {
+		h.consumer.Close()
+	}
+	if h.producer != nil {
+		h.producer.cl.Close()
+	}
+}
+
+// idleWait is how long the loop may sleep in poll.
+func (h *hop) idleWait() time.Duration {
+	wait := time.Second
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range h.tasks {
+		if t.stopped != nil {
+			continue
+		}
+		if t.more {
+			return 0
+		}
+		if t.paused {
+			wait = min(wait, max(t.waitUntil.Sub(now), 0))
+		}
+	}
+	return wait
+}
+
+// settleTasks starts restores of what was assigned, makes tasks of what is
+// restored, and resumes what has waited long enough.
+func (h *hop) settleTasks() error {
+	h.mu.Lock()
+	assigned, ready := h.assigned, h.ready
+	h.assigned, h.ready = nil, nil
+	h.mu.Unlock()
+	if len(assigned) > 0 {
+		h.side.Go(func() { h.restore(h.life, assigned) })
+	}
+	for _, r := range ready {
+		h.install(r)
+	}
+	now := time.Now()
+	var resume []partitionID
+	h.mu.Lock()
+	for id, t := range h.tasks {
+		switch {
+		case t.stopped != nil:
+			if now.Sub(t.nagged) > 30*time.Second {
+				t.nagged = now
+				t.log.Error("task is stopped", "error", t.stopped)
+			}
+		case t.paused && !now.Before(t.waitUntil):
+			t.paused = false
+			resume = append(resume, id)
+		}
+	}
+	h.mu.Unlock()
+	for _, id := range resume {
+		h.consumer.ResumeFetchPartitions(map[string][]int32{id.topic: {id.partition}})
+	}
+	return nil
+}
+
+// install makes the task of a restored partition, if that is still ours, and
+// lets its input flow.
+func (h *hop) install(r *restored) {
+	h.mu.Lock()
+	if h.owned[r.id] != r.lease {
+		h.mu.Unlock()
+		return
+	}
+	h.mu.Unlock()
+	t := newTask(h, r)
+	err := r.err
+	if err == nil {
+		t.impl, err = h.def.NewTask(TaskInfo{Hop: h.def.Name, Topic: r.id.topic, Partition: r.id.partition, Store: t.table, Log: t.log})
+	}
+	t.stats.keys.Store(int64(t.table.Len()))
+	t.stats.bytes.Store(int64(t.table.Bytes()))
+	if err != nil {
+		t.more = false
+		t.stop("restore", err)
+	}
+	h.mu.Lock()
+	if h.owned[r.id] != r.lease {
+		h.mu.Unlock()
+		return
+	}
+	h.tasks[r.id] = t
+	h.mu.Unlock()
+	if err != nil {
+		return
+	}
+	t.log.Info("task restored", "records", r.records, "keys", t.table.Len(), "next", r.position.next, "took", r.took)
+	h.consumer.ResumeFetchPartitions(map[string][]int32{r.id.topic: {r.id.partition}})
+}
+
+// stop ends a task loudly: its partition stays paused, the others go on.
+func (t *task) stop(reason string, err error) {
+	t.stopped = err
+	t.hop.anyStopped.Store(true)
+	t.nagged = time.Now()
+	t.stats.setStopped(reason, err.Error())
+	t.log.Error("task stopped", "reason", reason, "error", err)
+}
+
+// fetchError judges an error that a poll brought.
+func (h *hop) fetchError(topic string, partition int32, err error) error {
+	var session *kgo.ErrGroupSession
+	var loss *kgo.ErrDataLoss
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
+		return nil
+	case errors.Is(err, kerr.FencedInstanceID):
+		return fmt.Errorf("hop %s: %w: %w", h.def.Name, ErrFenced, err)
+	case errors.As(err, &session):
+		h.log.Warn("group session ended, joining again", "error", err)
+		return nil
+	}
+	h.mu.Lock()
+	t := h.tasks[partitionID{topic, partition}]
+	h.mu.Unlock()
+	reason, fix := "", ""
+	var inflated *kgo.ErrDecompressTooLarge
+	switch {
+	case errors.Is(err, kerr.OffsetOutOfRange), errors.As(err, &loss):
+		reason = "out-of-range"
+		fix = "records after the committed offset are gone from the topic: restore them, or rebuild this hop from the first offset"
+	case errors.As(err, &inflated):
+		reason = "decompression"
+		fix = "raise max decompress batch bytes, if the producer of this topic can be trusted"
+	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
+		reason = "topic-recreated"
+		fix = "the topic was deleted and created again; rebuild this hop from the first offset"
+	}
+	if t == nil || reason == "" {
+		h.log.Warn("fetch error", "topic", topic, "partition", partition, "error", err)
+		return nil
+	}
+	if t.stopped == nil {
+		t.halt, t.haltReason = fmt.Errorf("task %s: reading from offset %d: %w; %s", t.id, t.next, err, fix), reason
+		h.activate(t)
+	}
+	return nil
+}

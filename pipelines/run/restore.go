@@ -1,0 +1,284 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"syncline/processors/state"
+)
+
+// restored is a task's state as the changelog has it.
+type restored struct {
+	id       partitionID
+	lease    *lease
+	table    *state.Table
+	meta     topicMeta
+	check    *selfCheck
+	position position
+	records  int
+	took     time.Duration
+	err      error // the self-check failed: the task stops
+}
+
+// lease is one assignment of a partition. A partition that goes and comes back
+// has a new one, so that a restore for the old one is not taken.
+type lease struct{ id partitionID }
+
+// restoreTries is how often a restore is read again whose self-check fails.
+// The checks are ordered so that one reading is enough; a second one tells a
+// broker's hiccup from damage before a task is stopped for it.
+const restoreTries = 3
+
+// restore reads the state of newly assigned tasks and checks it. It is given up
+// when ctx ends; every other trouble with the broker is retried for ever.
+func (h *hop) restore(ctx context.Context, leases []*lease) {
+	for try := 1; len(leases) > 0; try++ {
+		start := time.Now()
+		results, err := h.restoreOnce(ctx, leases)
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			if errors.Is(err, errCrash) {
+				h.fail(err)
+				return
+			}
+			h.log.Warn("restore failed, trying again", "tasks", len(leases), "error", err)
+			if !pause(ctx, min(time.Duration(try)*200*time.Millisecond, 5*time.Second)) {
+				return
+			}
+			continue
+		}
+		leases = leases[:0:0]
+		for _, r := range results {
+			if r.err != nil && try < restoreTries {
+				h.log.Warn("self-check failed, reading the changelog again", "error", r.err)
+				leases = append(leases, r.lease)
+				continue
+			}
+			r.took = time.Since(start)
+			h.mu.Lock()
+			h.ready = append(h.ready, r)
+			h.mu.Unlock()
+		}
+		h.wake()
+		if len(leases) > 0 && !pause(ctx, 200*time.Millisecond) {
+			return
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// restoreOnce reads once. The order is what makes it right: first the group's
+// offsets, stable, so that no transaction with them is open; then the end of
+// the changelog, uncommitted, which includes that transaction's records even if
+// its marker has not reached this partition yet; then committed records until
+// that end, control records counted.
+func (h *hop) restoreOnce(ctx context.Context, leases []*lease) ([]*restored, error) {
+	offsets, err := stableOffsets(ctx, h.admin, h.group)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]*restored, 0, len(leases))
+	byName := make(map[string]*restored, len(leases))
+	parts := map[int32]bool{}
+	h.mu.Lock()
+	for _, l := range leases {
+		r := &restored{id: l.id, lease: l, table: state.New(), meta: h.topics[l.id.topic]}
+		results = append(results, r)
+		byName[l.id.String()] = r
+		parts[h.changelogPartition(l.id)] = true
+	}
+	h.mu.Unlock()
+	if err := h.readChangelog(ctx, parts, byName); err != nil {
+		return nil, err
+	}
+	for _, r := range results {
+		group := position{next: -1}
+		if o, ok := offsets.Lookup(r.id.topic, r.id.partition); ok && o.At >= 0 {
+			group = position{next: o.At, stamp: o.Metadata}
+		}
+		r.position, r.err = checkRestored(r.id, group, r.check, r.meta)
+	}
+	return results, nil
+}
+
+func (h *hop) changelogPartition(id partitionID) int32 {
+	if h.ownChangelog {
+		return id.partition
+	}
+	return TaskPartition(id.topic, id.partition, h.def.Changelog.Partitions)
+}
+
+// stableOffsets fetches the group's offsets; it waits until no transaction with
+// offsets is open.
+func stableOffsets(ctx context.Context, admin *kadm.Client, group string) (kadm.OffsetResponses, error) {
+	for try := 0; ; try++ {
+		offsets, err := admin.FetchOffsets(kadm.RequireStable(ctx), group)
+		if errors.Is(err, kerr.GroupIDNotFound) {
+			return kadm.OffsetResponses{}, nil
+		}
+		if err == nil {
+			err = offsets.Error()
+		}
+		if err == nil {
+			return offsets, nil
+		}
+		unstable := errors.Is(err, kerr.UnstableOffsetCommit)
+		if !unstable && !kerr.IsRetriable(err) && try > 3 {
+			return nil, fmt.Errorf("fetching offsets of group %s: %w", group, err)
+		}
+		if !pause(ctx, min(time.Duration(10+10*try)*time.Millisecond, time.Second)) {
+			return nil, errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+// readChangelog reads the given changelog partitions to their present end and
+// puts the records of the wanted tasks into their tables.
+func (h *hop) readChangelog(ctx context.Context, parts map[int32]bool, byName map[string]*restored) error {
+	name := h.def.Changelog.Name
+	ends, err := h.admin.ListEndOffsets(ctx, name)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("listing ends of %s: %w", name, err)
+	}
+	starts, err := h.admin.ListStartOffsets(ctx, name)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("listing starts of %s: %w", name, err)
+	}
+	until := map[int32]int64{}
+	from := map[int32]kgo.Offset{}
+	for p := range parts {
+		end, ok := ends.Lookup(name, p)
+		start, ok2 := starts.Lookup(name, p)
+		if !ok || !ok2 {
+			return fmt.Errorf("changelog %s has no partition %d", name, p)
+		}
+		if end.Offset > start.Offset {
+			until[p] = end.Offset
+			from[p] = kgo.NewOffset().At(start.Offset)
+		}
+	}
+	if len(until) == 0 {
+		return nil
+	}
+	share := h.share / 4
+	cl, err := kgo.NewClient(append(h.cfg.connectOpts(h.clientID+".restore"),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{name: from}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchMaxBytes(int32(share)),          //nolint:gosec // a share is far below 2 GiB
+		kgo.FetchMaxPartitionBytes(int32(share)), //nolint:gosec // likewise
+		kgo.FetchMaxWait(100*time.Millisecond),
+	)...)
+	if err != nil {
+		return fmt.Errorf("making the restore client: %w", err)
+	}
+	defer cl.Close()
+	for quiet := 0; len(until) > 0; {
+		pollCtx, cancel := context.WithTimeout(ctx, time.Second)
+		fetches := cl.PollFetches(pollCtx)
+		cancel()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := h.crash(CrashMidRestore); err != nil {
+			return err
+		}
+		if fetches.Err0() != nil && errors.Is(fetches.Err0(), context.DeadlineExceeded) {
+			// Nothing for a while: either a transaction is still open below the end
+			// (wait: the broker ends it), or the tail was compacted away.
+			if quiet++; quiet >= 2 {
+				if err := h.dropDecided(ctx, name, until); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		quiet = 0
+		for _, fe := range fetches.Errors() {
+			return fmt.Errorf("reading changelog %s/%d: %w", fe.Topic, fe.Partition, fe.Err)
+		}
+		var failed error
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+			for _, r := range p.Records {
+				if !r.Attrs.IsControl() && failed == nil {
+					failed = restoreRecord(r, byName)
+				}
+				if end, ok := until[p.Partition]; ok && r.Offset+1 >= end {
+					delete(until, p.Partition)
+				}
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+	}
+	return nil
+}
+
+// dropDecided takes those partitions off the list that have nothing left to
+// decide and yet gave nothing for two seconds: what was there at the end has
+// been compacted away. Were that wrong, the self-check would tell.
+func (h *hop) dropDecided(ctx context.Context, name string, until map[int32]int64) error {
+	stable, err := h.admin.ListCommittedOffsets(ctx, name)
+	if err == nil {
+		err = stable.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("listing stable ends of %s: %w", name, err)
+	}
+	for p, end := range until {
+		if o, ok := stable.Lookup(name, p); ok && o.Offset >= end {
+			delete(until, p)
+			continue
+		}
+		h.log.Info("restore waits for an open transaction to end", "changelog", name, "partition", p)
+	}
+	return nil
+}
+
+func restoreRecord(r *kgo.Record, byName map[string]*restored) error {
+	name, key, check, err := splitKey(r.Key)
+	if err != nil {
+		return fmt.Errorf("%s/%d at offset %d: %w", r.Topic, r.Partition, r.Offset, err)
+	}
+	into := byName[string(name)]
+	if into == nil {
+		return nil // another task of the same partition
+	}
+	into.records++
+	if !check {
+		into.table.Restore(string(key), r.Value)
+		return nil
+	}
+	parsed, err := parseSelfCheck(r.Value)
+	if err != nil {
+		return fmt.Errorf("%s/%d at offset %d: %w", r.Topic, r.Partition, r.Offset, err)
+	}
+	into.check = &parsed
+	return nil
+}

@@ -1,0 +1,289 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// ErrStopped is returned by Run at drain, if so configured, when a task has
+// stopped.
+var ErrStopped = errors.New("a task has stopped; see the log or the status for the reason")
+
+// Transform runs hops on Kafka. Make one with NewTransform and run it once.
+type Transform struct {
+	cfg  Config
+	hops []Hop
+
+	mu      sync.Mutex
+	version int16
+	running []*hop
+}
+
+// NewTransform checks the configuration and the topology.
+func NewTransform(cfg Config, hops []Hop) (*Transform, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("checking the configuration: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	if len(hops) == 0 {
+		return nil, errors.New("checking the topology: no hops")
+	}
+	names := map[string]bool{}
+	for _, h := range hops {
+		if h.Name == "" || names[h.Name] || h.NewTask == nil || len(h.Inputs) == 0 {
+			return nil, fmt.Errorf("checking the topology: hop %q needs a name of its own, inputs and a task constructor", h.Name)
+		}
+		names[h.Name] = true
+	}
+	if _, err := ownedTopics(cfg, hops); err != nil {
+		return nil, fmt.Errorf("checking the topology: %w", err)
+	}
+	return &Transform{cfg: cfg, hops: hops}, nil
+}
+
+// Run creates and checks the topics, then runs all hops until ctx is cancelled;
+// it then ends the transactions under way and returns nil. A hop that cannot go
+// on (fenced, a topic whose shape changed) drains the others and is the error.
+func (t *Transform) Run(ctx context.Context) error {
+	cl, err := kgo.NewClient(t.cfg.connectOpts(fmt.Sprintf("%s.admin.%d", t.cfg.Prefix, t.cfg.Slot))...)
+	if err != nil {
+		return fmt.Errorf("making the admin client: %w", err)
+	}
+	defer cl.Close()
+	admin := kadm.NewClient(cl)
+	admin.SetTimeoutMillis(10_000)
+	version, err := t.prepare(ctx, cl, admin)
+	if err != nil {
+		return err
+	}
+	hops, err := t.start(ctx, admin, version)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.version, t.running = version, hops
+	t.mu.Unlock()
+
+	drain, stop := context.WithCancel(ctx)
+	defer stop()
+	errs := make([]error, len(hops))
+	var wg sync.WaitGroup
+	for i, h := range hops {
+		wg.Go(func() {
+			if errs[i] = h.run(drain); errs[i] != nil {
+				h.log.Error("hop ended", "error", errs[i])
+				stop()
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if t.cfg.FailWhenStopped {
+		for _, h := range hops {
+			if h.anyStopped.Load() {
+				return ErrStopped
+			}
+		}
+	}
+	return nil
+}
+
+// prepare checks the cluster and brings the owned topics about.
+func (t *Transform) prepare(ctx context.Context, cl *kgo.Client, admin *kadm.Client) (version int16, err error) {
+	if version, err = transactionVersion(ctx, cl); err != nil {
+		return 0, err
+	}
+	if version < 2 {
+		msg := fmt.Sprintf("the cluster's transaction.version is %d, 2 is needed (KIP-890): without it a delayed request can end a later transaction; "+
+			"upgrade it with kafka-features.sh upgrade --feature transaction.version=2", version)
+		if !t.cfg.AllowOldTransactions {
+			return 0, errors.New(msg + ", or allow old transactions")
+		}
+		t.cfg.Log.Warn(msg)
+	}
+	owned, err := ownedTopics(t.cfg, t.hops)
+	if err != nil {
+		return 0, err
+	}
+	if err := ensureTopics(ctx, admin, t.cfg, owned); err != nil {
+		return 0, err
+	}
+	return version, nil
+}
+
+func (t *Transform) start(ctx context.Context, admin *kadm.Client, version int16) (hops []*hop, err error) {
+	defer func() {
+		if err != nil {
+			for _, h := range hops {
+				h.abandon()
+			}
+		}
+	}()
+	owned, err := ownedTopics(t.cfg, t.hops)
+	if err != nil {
+		return nil, err
+	}
+	for _, def := range t.hops {
+		h := t.newHop(def, admin, owned)
+		hops = append(hops, h)
+		found, err := t.inputs(ctx, h, owned)
+		if err != nil {
+			return hops, err
+		}
+		if err := h.start(ctx, version, found); err != nil {
+			return hops, fmt.Errorf("starting hop %s: %w", def.Name, err)
+		}
+	}
+	return hops, nil
+}
+
+func (t *Transform) newHop(def Hop, admin *kadm.Client, owned []Topic) *hop {
+	cfg := t.cfg
+	h := &hop{
+		def: def, cfg: cfg, admin: admin,
+		group:    cfg.Prefix + "." + def.Name,
+		clientID: fmt.Sprintf("%s.%s.%d", cfg.Prefix, def.Name, cfg.Slot),
+		log:      cfg.Log.With(slog.String("hop", def.Name)),
+		share:    cfg.share(len(t.hops)),
+		outputs:  slices.Clone(def.Outputs),
+		queues:   map[string]bool{}, topics: map[string]topicMeta{},
+		owned: map[partitionID]*lease{}, tasks: map[partitionID]*task{},
+	}
+	h.limit = cfg.TransactionBytes
+	if h.limit == 0 {
+		h.limit = h.share / 4
+	}
+	if cfg.LetterTopic.Name != "" && !slices.Contains(h.outputs, cfg.LetterTopic) {
+		h.outputs = append(h.outputs, cfg.LetterTopic)
+	}
+	for _, topic := range owned {
+		if !slices.Contains(def.Inputs, topic.Name) {
+			continue
+		}
+		if topic.Cleanup == Queue && t.readers(topic.Name) == 1 {
+			h.queues[topic.Name] = true
+		}
+		h.ownChangelog = len(def.Inputs) == 1 && topic.Partitions == def.Changelog.Partitions
+	}
+	h.life, h.cancel = context.WithCancelCause(context.Background())
+	return h
+}
+
+func (t *Transform) readers(topic string) (n int) {
+	for _, h := range t.hops {
+		if slices.Contains(h.Inputs, topic) {
+			n++
+		}
+	}
+	return n
+}
+
+// inputs finds the hop's input topics; it waits a little for those that were
+// created just now, since a broker's metadata lags behind.
+func (t *Transform) inputs(ctx context.Context, h *hop, owned []Topic) (map[string]topicMeta, error) {
+	for try := 0; ; try++ {
+		found, err := describeTopics(ctx, h.admin, h.def.Inputs)
+		if err != nil {
+			return nil, err
+		}
+		missing := false
+		for _, topic := range owned {
+			_, ok := found[topic.Name]
+			missing = missing || (!ok && slices.Contains(h.def.Inputs, topic.Name))
+		}
+		if !missing || try == 50 {
+			for _, name := range h.def.Inputs {
+				if _, ok := found[name]; !ok {
+					h.log.Warn("input topic is absent; it is read when it appears", "topic", name)
+				}
+			}
+			return found, nil
+		}
+		if !pause(ctx, 100*time.Millisecond) {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Status is safe to call at any time, from any goroutine.
+func (t *Transform) Status() Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := Status{TransactionVersion: t.version}
+	for _, h := range t.running {
+		s.Hops = append(s.Hops, h.status())
+	}
+	return s
+}
+
+// Behind asks the broker how many records (with transaction markers) lie
+// unread before the tasks of this process, over all hops; tasks still restoring
+// and partitions without committed offset count whole. 0 means that everything
+// written so far has gone through, provided that nothing is written meanwhile.
+func (t *Transform) Behind(ctx context.Context) (int64, error) {
+	t.mu.Lock()
+	hops := t.running
+	t.mu.Unlock()
+	if len(hops) == 0 {
+		return 0, errors.New("asking for the lag: the transform is not running")
+	}
+	var behind int64
+	// In the order of the topology: what an earlier hop still has in hand is
+	// written before its own lag is 0.
+	for _, h := range hops {
+		n, err := h.behind(ctx)
+		if err != nil {
+			return 0, err
+		}
+		behind += n
+	}
+	return behind, nil
+}
+
+func (h *hop) behind(ctx context.Context) (int64, error) {
+	h.mu.Lock()
+	topics := make([]string, 0, len(h.topics))
+	for name := range h.topics {
+		topics = append(topics, name)
+	}
+	h.mu.Unlock()
+	if len(topics) == 0 {
+		return 0, nil
+	}
+	ends, err := h.admin.ListCommittedOffsets(ctx, topics...)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("listing ends of the inputs of hop %s: %w", h.def.Name, err)
+	}
+	starts, err := h.admin.ListStartOffsets(ctx, topics...)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("listing starts of the inputs of hop %s: %w", h.def.Name, err)
+	}
+	var behind int64
+	ends.Each(func(o kadm.ListedOffset) {
+		start, _ := starts.Lookup(o.Topic, o.Partition)
+		next := start.Offset
+		h.mu.Lock()
+		if t := h.tasks[partitionID{o.Topic, o.Partition}]; t != nil {
+			next = max(next, t.stats.next.Load())
+		}
+		h.mu.Unlock()
+		behind += max(o.Offset-next, 0)
+	})
+	return behind, nil
+}
