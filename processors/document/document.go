@@ -174,7 +174,11 @@ func (o *Operator) send(doc []byte, out Output) error {
 		}
 	}
 	o.wait(doc, &m, waiting)
-	if exists && entity != canonical.Entry {
+	switch {
+	case !exists || entity == canonical.Entry:
+	case entity == canonical.Party:
+		party = id // a customer is its own
+	default:
 		party = head.Party.Text()
 	}
 	if m.shown && (!exists || party != m.party) {

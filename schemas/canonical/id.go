@@ -1,6 +1,9 @@
 package canonical
 
 import (
+	"cmp"
+	"strings"
+
 	"github.com/google/uuid"
 
 	"syncline/schemas/change"
@@ -24,3 +27,29 @@ func IDText(id change.ID) string {
 // Payment is the entity name under which payments have their ids; a payment is
 // a link row of an invoice.
 const Payment = "payment"
+
+// CompareIDs orders native ids: numbers by value and before other texts, other
+// texts by bytes. "9" comes before "10".
+func CompareIDs(a, b string) int {
+	na, nb := numeric(a), numeric(b)
+	switch {
+	case na && nb:
+		a, b = strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
+		return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
+	case na:
+		return -1
+	case nb:
+		return 1
+	default:
+		return strings.Compare(a, b)
+	}
+}
+
+func numeric(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}

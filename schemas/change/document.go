@@ -181,3 +181,11 @@ func (d *decoder) link(l *Link) {
 		l.Ignored = append(l.Ignored, d.string())
 	}
 }
+
+// DecodeLink reads the stored form of a link.
+func DecodeLink(b []byte) (Link, error) {
+	d := decoder{b: b}
+	var l Link
+	d.link(&l)
+	return l, d.finish("link")
+}

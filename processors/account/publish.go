@@ -1,0 +1,150 @@
+package account
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"syncline/schemas/canonical"
+	"syncline/schemas/change"
+)
+
+// Topic is one canonical entity with a topic of its own. Its number is stored.
+type Topic byte
+
+// The canonical topics.
+const (
+	TopicAccount Topic = iota + 1
+	TopicIdentityLink
+	TopicProduct
+	TopicOpportunity
+	TopicOrder
+	TopicSubscription
+	TopicInvoice
+	TopicPayment
+	TopicDeal
+)
+
+var topicNames = map[Topic]string{
+	TopicAccount: "account", TopicIdentityLink: "identity_link", TopicProduct: "product", TopicOpportunity: "opportunity",
+	TopicOrder: "order", TopicSubscription: "subscription", TopicInvoice: "invoice", TopicPayment: "payment", TopicDeal: "deal",
+}
+
+// String is the entity's name, as in schemas/avsc.
+func (t Topic) String() string { return topicNames[t] }
+
+// Topics lists them all.
+func Topics() []Topic {
+	return []Topic{TopicAccount, TopicIdentityLink, TopicProduct, TopicOpportunity, TopicOrder, TopicSubscription, TopicInvoice, TopicPayment, TopicDeal}
+}
+
+// Versioned is a canonical record.
+type Versioned interface{ Head() *canonical.Envelope }
+
+// sent is what the operator remembers of an entity's last record.
+type sent struct {
+	version int64
+	hash    [16]byte // of the image without its version
+	deleted bool
+}
+
+// publish sends a record if its image without the version differs from the last
+// one sent.
+func (o *Operator) publish(s scope, topic Topic, id change.ID, rec Versioned, out Output) error {
+	key := append(append(append([]byte{'o'}, s[:]...), byte(topic)), id[:]...)
+	last, err := decodeSent(o.store.Get(key))
+	if err != nil {
+		return err
+	}
+	head := rec.Head()
+	head.Version = 0
+	b, err := o.encoder.Encode(nil, rec)
+	if err != nil {
+		return fmt.Errorf("encoding %s %s: %w", topic, head.EntityID, err)
+	}
+	sum := sha256.Sum256(b)
+	next := sent{version: last.version + 1, hash: [16]byte(sum[:16]), deleted: head.Deleted}
+	if last.version > 0 && next.hash == last.hash {
+		return nil
+	}
+	head.Version = next.version
+	if b, err = o.encoder.Encode(b[:0], rec); err != nil {
+		return fmt.Errorf("encoding %s %s: %w", topic, head.EntityID, err)
+	}
+	o.store.Put(key, next.append(nil))
+	out.Record(topic, rec, b)
+	return nil
+}
+
+// retire says that an entity is no longer seen under the account: a deletion
+// with a version, if it was ever seen.
+func (o *Operator) retire(s scope, topic Topic, id change.ID, system, nativeID string, out Output) error {
+	key := append(append(append([]byte{'o'}, s[:]...), byte(topic)), id[:]...)
+	last, err := decodeSent(o.store.Get(key))
+	if err != nil || last.version == 0 || last.deleted {
+		return err
+	}
+	head := envelope(s, id, system, nativeID)
+	head.Deleted = true
+	return o.publish(s, topic, id, blank(topic, head), out)
+}
+
+func envelope(s scope, id change.ID, system, nativeID string) canonical.Envelope {
+	e := canonical.Envelope{EntityID: canonical.IDText(id), System: system, NativeID: nativeID}
+	if a := s.account(); !a.IsZero() {
+		t := canonical.IDText(a)
+		e.AccountID = &t
+	}
+	return e
+}
+
+func blank(topic Topic, e canonical.Envelope) Versioned {
+	switch topic {
+	case TopicAccount:
+		return &canonical.AccountRecord{Envelope: e}
+	case TopicIdentityLink:
+		return &canonical.IdentityLinkRecord{Envelope: e}
+	case TopicProduct:
+		return &canonical.ProductRecord{Envelope: e}
+	case TopicOpportunity:
+		return &canonical.OpportunityRecord{Envelope: e}
+	case TopicOrder:
+		return &canonical.OrderRecord{Envelope: e}
+	case TopicSubscription:
+		return &canonical.SubscriptionRecord{Envelope: e}
+	case TopicInvoice:
+		return &canonical.InvoiceRecord{Envelope: e, Kind: canonical.KindInvoice}
+	case TopicPayment:
+		return &canonical.PaymentRecord{Envelope: e}
+	default:
+		return &canonical.DealRecord{Envelope: e, Stage: StageOpened}
+	}
+}
+
+func (s sent) append(b []byte) []byte {
+	flags := byte(0)
+	if s.deleted {
+		flags = 1
+	}
+	b = append(append(b, flags), s.hash[:]...)
+	return binary.AppendVarint(b, s.version)
+}
+
+var errSent = errors.New("the stored version of an entity is cut short")
+
+func decodeSent(b []byte) (sent, error) {
+	if b == nil {
+		return sent{}, nil
+	}
+	if len(b) < 18 {
+		return sent{}, errSent
+	}
+	s := sent{deleted: b[0] != 0, hash: [16]byte(b[1:17])}
+	v, w := binary.Varint(b[17:])
+	if w <= 0 {
+		return sent{}, errSent
+	}
+	s.version = v
+	return s, nil
+}
