@@ -1,0 +1,263 @@
+-- What every view must show of the recorded company, from its final rows alone.
+-- Written from the definitions in ARCHITECTURE.md. The tables scratch.<system>_<table>
+-- hold the text of every column. Entities are named "<system>/<entity>/<native id>";
+-- the caller turns names into ids and adds the times, which final rows do not have.
+-- Statements end with a semicolon at the end of a line. `-- table: x` keeps a
+-- result under that name, `-- view: x` returns it; other comments stand before these.
+
+-- table: currencies
+SELECT id, code FROM scratch.erp_currency_currency;
+
+-- table: parties
+SELECT 'crm' AS system, id, name FROM scratch.crm_party_party
+UNION ALL SELECT 'subs', id, name FROM scratch.subs_party_party
+UNION ALL SELECT 'erp', id, name FROM scratch.erp_party_party;
+
+-- table: naming
+SELECT system, party, min(n) AS master
+FROM (
+    SELECT 'subs' AS system, party, extract(coalesce(code, ''), '^CRM-([0-9]+)$') AS digits FROM scratch.subs_party_identifier
+    UNION ALL SELECT 'erp', party, extract(coalesce(code, ''), '^CRM-([0-9]+)$') FROM scratch.erp_party_identifier
+) ARRAY JOIN if(digits = '', [], [toUInt64(digits)]) AS n
+WHERE party IS NOT NULL
+GROUP BY system, party;
+
+-- table: members
+SELECT p.system AS system, p.id AS id, p.name AS name,
+    multiIf(p.system = 'crm', 'master', n.master IS NOT NULL, 'reference', 'none') AS rule,
+    multiIf(p.system = 'crm', concat('crm/party/', p.id),
+            n.master IS NOT NULL, concat('crm/party/', toString(n.master)),
+            concat(p.system, '/party/', p.id)) AS account
+FROM scratch.parties AS p
+LEFT JOIN scratch.naming AS n ON n.system = p.system AND n.party = p.id;
+
+-- view: accounts
+SELECT account AS account_id,
+    tupleElement(argMin(tuple(name), (transform(system, ['crm', 'erp', 'subs'], [1, 2, 3], 4), toUInt64(id))), 1) AS name,
+    if(countIf(system = 'crm') = 0, NULL, toString(minIf(toUInt64(id), system = 'crm'))) AS crm_id,
+    if(countIf(system = 'subs') = 0, NULL, toString(minIf(toUInt64(id), system = 'subs'))) AS subs_id,
+    if(countIf(system = 'erp') = 0, NULL, toString(minIf(toUInt64(id), system = 'erp'))) AS erp_id,
+    arrayStringConcat(arrayMap(x -> toString(x), arraySort(groupArrayIf(toUInt64(assumeNotNull(id)), system = 'crm'))), ',') AS crm_ids,
+    arrayStringConcat(arrayMap(x -> toString(x), arraySort(groupArrayIf(toUInt64(assumeNotNull(id)), system = 'subs'))), ',') AS subs_ids,
+    arrayStringConcat(arrayMap(x -> toString(x), arraySort(groupArrayIf(toUInt64(assumeNotNull(id)), system = 'erp'))), ',') AS erp_ids
+FROM scratch.members GROUP BY account;
+
+-- view: identity_links
+SELECT system, id AS native_id, account AS account_id, rule FROM scratch.members;
+
+-- table: products
+SELECT 'crm' AS system, p.id AS id, coalesce(nullIf(p.code, ''), t.code) AS code, t.name AS name
+FROM scratch.crm_product_product AS p LEFT JOIN scratch.crm_product_template AS t ON t.id = p.template
+UNION ALL
+SELECT 'subs', p.id, coalesce(nullIf(p.code, ''), t.code), t.name
+FROM scratch.subs_product_product AS p LEFT JOIN scratch.subs_product_template AS t ON t.id = p.template
+UNION ALL
+SELECT 'erp', p.id, coalesce(nullIf(p.code, ''), t.code), t.name
+FROM scratch.erp_product_product AS p LEFT JOIN scratch.erp_product_template AS t ON t.id = p.template;
+
+-- table: services
+SELECT s.id AS id, p.code AS code, p.name AS name
+FROM scratch.subs_sale_subscription_service AS s
+LEFT JOIN scratch.products AS p ON p.system = 'subs' AND p.id = s.product;
+
+-- view: products
+SELECT system, id AS native_id, code, name, 'product' AS kind, NULL AS _optional FROM scratch.products
+UNION ALL SELECT 'subs', concat('service:', id), code, name, 'service', 'true' FROM scratch.services
+UNION ALL SELECT 'crm', concat('template:', id), code, name, 'template', 'true' FROM scratch.crm_product_template
+UNION ALL SELECT 'subs', concat('template:', id), code, name, 'template', 'true' FROM scratch.subs_product_template
+UNION ALL SELECT 'erp', concat('template:', id), code, name, 'template', 'true' FROM scratch.erp_product_template;
+
+-- table: opportunities
+SELECT o.id AS id, if(o.party IS NULL, NULL, coalesce(m.account, concat('crm/party/', o.party))) AS account,
+    concat('crm/opportunity/', o.id) AS deal, o.state AS state,
+    multiIf(o.state IN ('won', 'converted'), 'won', o.state IN ('lost', 'cancelled'), 'lost', 'open') AS phase,
+    o.number AS number, o.description AS description, toDecimal128(o.amount, 9) AS amount, 'USD' AS currency
+FROM scratch.crm_sale_opportunity AS o
+LEFT JOIN scratch.members AS m ON m.system = 'crm' AND m.id = o.party;
+
+-- view: opportunities
+SELECT 'crm' AS system, id AS native_id, account AS account_id, deal AS deal_id, state, phase, number, description,
+    toString(amount) AS amount, currency
+FROM scratch.opportunities;
+
+-- table: orders
+SELECT s.id AS id, if(s.party IS NULL, NULL, coalesce(m.account, concat('crm/party/', s.party))) AS account,
+    if(match(coalesce(s.origin, ''), '^sale\\.opportunity,[0-9]+$'), concat('crm/opportunity/', extract(coalesce(s.origin, ''), '([0-9]+)$')), NULL) AS deal,
+    s.state AS state, s.number AS number, toDecimal128(s.untaxed_amount_cache, 9) AS net, toDecimal128(s.tax_amount_cache, 9) AS tax,
+    toDecimal128(s.total_amount_cache, 9) AS gross, c.code AS currency, s.sale_date AS order_date
+FROM scratch.crm_sale_sale AS s
+LEFT JOIN scratch.members AS m ON m.system = 'crm' AND m.id = s.party
+LEFT JOIN scratch.currencies AS c ON c.id = s.currency;
+
+-- view: orders
+SELECT 'crm' AS system, id AS native_id, account AS account_id, deal AS deal_id, number, state,
+    toString(net) AS net, toString(tax) AS tax, toString(gross) AS gross, currency, order_date
+FROM scratch.orders;
+
+-- The deal that an order's number stands for, inside one account.
+-- table: ordered
+SELECT o.account AS account, o.number AS number, argMin(o.deal, toUInt64(o.id)) AS deal
+FROM scratch.orders AS o WHERE o.account IS NOT NULL AND o.number IS NOT NULL AND o.deal IS NOT NULL
+GROUP BY o.account, o.number;
+
+-- table: subscription_lines
+SELECT l.id AS id, l.subscription AS parent, v.code AS code,
+    toDecimal128(l.quantity, 9) AS quantity, toDecimal128(l.unit_price, 9) AS unit_price
+FROM scratch.subs_sale_subscription_line AS l
+INNER JOIN scratch.subs_sale_subscription AS s ON s.id = l.subscription
+LEFT JOIN scratch.services AS v ON v.id = l.service;
+
+-- table: subscriptions
+SELECT s.id AS id, if(s.party IS NULL, NULL, coalesce(m.account, concat('subs/party/', s.party))) AS account,
+    s.state AS state,
+    multiIf(s.state = 'running', 'active', s.state IN ('closed', 'cancelled'), 'ended', 'draft') AS phase,
+    s.number AS number, s.reference AS order_number, s.start_date AS start_date, s.end_date AS end_date,
+    coalesce(l.net, toDecimal128(0, 9)) AS monthly_net, c.code AS currency
+FROM scratch.subs_sale_subscription AS s
+LEFT JOIN scratch.members AS m ON m.system = 'subs' AND m.id = s.party
+LEFT JOIN scratch.currencies AS c ON c.id = s.currency
+LEFT JOIN (
+    SELECT parent, toDecimal128(sum(roundBankers(quantity * unit_price, 2)), 9) AS net FROM scratch.subscription_lines GROUP BY parent
+) AS l ON l.parent = s.id;
+
+-- view: subscriptions
+SELECT 'subs' AS system, s.id AS native_id, s.account AS account_id, d.deal AS deal_id, s.number AS number, s.state AS state,
+    s.phase AS phase, s.order_number AS order_number, s.start_date AS start_date, s.end_date AS end_date,
+    toString(s.monthly_net) AS monthly_net, s.currency AS currency
+FROM scratch.subscriptions AS s
+LEFT JOIN scratch.ordered AS d ON d.account = s.account AND d.number = s.order_number;
+
+-- table: invoice_lines
+SELECT l.id AS id, l.invoice AS parent, p.code AS code, l.origin AS origin,
+    toDecimal128(l.quantity, 9) AS quantity, toDecimal128(l.unit_price, 9) AS unit_price
+FROM scratch.erp_account_invoice_line AS l
+INNER JOIN scratch.erp_account_invoice AS i ON i.id = l.invoice
+LEFT JOIN scratch.products AS p ON p.system = 'erp' AND p.id = l.product;
+
+-- table: invoice_heads
+SELECT i.id AS id, if(i.party IS NULL, NULL, coalesce(m.account, concat('erp/party/', i.party))) AS account,
+    i.state AS state,
+    multiIf(i.state = 'posted', 'posted', i.state = 'paid', 'paid', i.state = 'cancelled', 'cancelled', 'draft') AS phase,
+    i.number AS number, i.invoice_date AS invoice_date, i.reference AS reference, i.description AS order_number,
+    if(coalesce(l.credits, 0) > 0, 'credit_note', 'invoice') AS kind,
+    coalesce(l.net, toDecimal128(0, 9)) AS net, coalesce(t.tax, toDecimal128(0, 9)) AS tax,
+    coalesce(l.net, toDecimal128(0, 9)) + coalesce(t.tax, toDecimal128(0, 9)) AS gross, c.code AS currency
+FROM scratch.erp_account_invoice AS i
+LEFT JOIN scratch.members AS m ON m.system = 'erp' AND m.id = i.party
+LEFT JOIN scratch.currencies AS c ON c.id = i.currency
+LEFT JOIN (
+    SELECT parent, toDecimal128(sum(roundBankers(quantity * unit_price, 2)), 9) AS net, countIf(startsWith(coalesce(origin, ''), 'account.invoice.line,')) AS credits
+    FROM scratch.invoice_lines GROUP BY parent
+) AS l ON l.parent = i.id
+LEFT JOIN (
+    SELECT invoice, toDecimal128(sum(toDecimal128(amount, 9)), 9) AS tax FROM scratch.erp_account_invoice_tax GROUP BY invoice
+) AS t ON t.invoice = i.id;
+
+-- A journal entry belongs to the party of its lines, the smallest line first.
+-- table: entries
+SELECT v.id AS id, v.date AS date, coalesce(m.account, concat('erp/party/', l.party)) AS account
+FROM scratch.erp_account_move AS v
+INNER JOIN (
+    SELECT n.move AS move, argMin(n.party, toUInt64(n.id)) AS party FROM scratch.erp_account_move_line AS n WHERE n.party IS NOT NULL GROUP BY n.move
+) AS l ON l.move = v.id
+LEFT JOIN scratch.members AS m ON m.system = 'erp' AND m.id = l.party;
+
+-- table: booked
+SELECT l.id AS line, e.account AS account, e.date AS date, toDecimal128(toDecimal128(l.credit, 9) - toDecimal128(l.debit, 9), 9) AS amount
+FROM scratch.erp_account_move_line AS l INNER JOIN scratch.entries AS e ON e.id = l.move;
+
+-- table: payments
+SELECT k.id AS id, i.account AS account, i.id AS invoice, i.order_number AS order_number, b.amount AS amount, b.date AS paid_on, i.currency AS currency
+FROM scratch.`erp_account_invoice-account_move_line` AS k
+INNER JOIN scratch.invoice_heads AS i ON i.id = k.invoice
+LEFT JOIN scratch.booked AS b ON b.line = k.line AND b.account = i.account;
+
+-- table: invoices
+SELECT i.*, coalesce(p.paid, toDecimal128(0, 9)) AS paid
+FROM scratch.invoice_heads AS i
+LEFT JOIN (SELECT invoice, toDecimal128(sum(amount), 9) AS paid FROM scratch.payments GROUP BY invoice) AS p ON p.invoice = i.id;
+
+-- view: invoices
+SELECT 'erp' AS system, i.id AS native_id, i.account AS account_id, d.deal AS deal_id, i.number AS number, i.kind AS kind, i.state AS state, i.phase AS phase,
+    i.reference AS reference, i.order_number AS order_number, i.invoice_date AS invoice_date,
+    toString(i.net) AS net, toString(i.tax) AS tax, toString(i.gross) AS gross, toString(i.paid) AS paid, i.currency AS currency
+FROM scratch.invoices AS i
+LEFT JOIN scratch.ordered AS d ON d.account = i.account AND d.number = i.order_number;
+
+-- view: payments
+SELECT 'erp' AS system, p.id AS native_id, p.account AS account_id, d.deal AS deal_id, p.invoice AS invoice_native_id,
+    toString(p.amount) AS amount, p.paid_on AS paid_on, p.currency AS currency
+FROM scratch.payments AS p
+LEFT JOIN scratch.ordered AS d ON d.account = p.account AND d.number = p.order_number;
+
+-- view: opportunity_lines
+SELECT 'crm' AS system, l.opportunity AS parent_native_id, l.id AS native_id, p.code AS product_code,
+    l.quantity AS quantity, NULL AS unit_price
+FROM scratch.crm_sale_opportunity_line AS l
+INNER JOIN scratch.crm_sale_opportunity AS o ON o.id = l.opportunity
+LEFT JOIN scratch.products AS p ON p.system = 'crm' AND p.id = l.product;
+
+-- view: order_lines
+SELECT 'crm' AS system, l.sale AS parent_native_id, l.id AS native_id, p.code AS product_code,
+    l.quantity AS quantity, l.unit_price AS unit_price
+FROM scratch.crm_sale_line AS l
+INNER JOIN scratch.crm_sale_sale AS s ON s.id = l.sale
+LEFT JOIN scratch.products AS p ON p.system = 'crm' AND p.id = l.product;
+
+-- view: subscription_lines
+SELECT 'subs' AS system, parent AS parent_native_id, id AS native_id, code AS product_code,
+    toString(quantity) AS quantity, toString(unit_price) AS unit_price
+FROM scratch.subscription_lines;
+
+-- view: invoice_lines
+SELECT 'erp' AS system, parent AS parent_native_id, id AS native_id, code AS product_code,
+    toString(quantity) AS quantity, toString(unit_price) AS unit_price
+FROM scratch.invoice_lines;
+
+-- table: deal_orders
+SELECT o.id AS opportunity, o.account AS account, argMin(s.id, toUInt64(s.id)) AS id,
+    tupleElement(argMin(tuple(s.number), toUInt64(s.id)), 1) AS number
+FROM scratch.opportunities AS o
+INNER JOIN scratch.orders AS s ON s.deal = o.deal AND s.account = o.account
+GROUP BY o.id, o.account;
+
+-- table: deal_subscriptions
+SELECT d.opportunity AS opportunity, tupleElement(argMin(tuple(s.id, s.number, s.phase), toUInt64(s.id)) AS best, 1) AS id,
+    tupleElement(best, 2) AS number, tupleElement(best, 3) AS phase
+FROM scratch.deal_orders AS d
+INNER JOIN scratch.subscriptions AS s ON s.order_number = d.number AND s.account = d.account
+GROUP BY d.opportunity;
+
+-- table: deal_invoices
+SELECT d.opportunity AS opportunity,
+    tupleElement(argMin(tuple(i.id, i.number, i.phase, i.gross, i.paid), (if(i.phase IN ('posted', 'paid'), 0, 1), toUInt64(i.id))) AS best, 1) AS id,
+    tupleElement(best, 2) AS number, tupleElement(best, 3) AS phase, tupleElement(best, 4) AS gross, tupleElement(best, 5) AS paid
+FROM scratch.deal_orders AS d
+INNER JOIN scratch.invoices AS i ON i.order_number = d.number AND i.account = d.account
+WHERE i.kind = 'invoice'
+GROUP BY d.opportunity;
+
+-- table: credited
+SELECT DISTINCT d.opportunity AS opportunity
+FROM scratch.deal_orders AS d
+INNER JOIN scratch.invoices AS i ON i.order_number = d.number AND i.account = d.account
+WHERE i.kind = 'credit_note' AND i.phase IN ('posted', 'paid');
+
+-- view: deals
+SELECT o.deal AS deal_id, o.account AS account_id, o.id AS opportunity_native_id,
+    s.number AS order_number, u.number AS subscription_number, i.number AS invoice_number,
+    multiIf(o.phase = 'lost', 'lost',
+            c.opportunity IS NOT NULL, 'credited',
+            i.phase IN ('posted', 'paid') AND i.paid >= i.gross, 'paid',
+            i.paid > 0, 'partly_paid',
+            i.phase IN ('posted', 'paid'), 'invoiced',
+            u.phase = 'active', 'activated',
+            o.phase = 'won', 'won',
+            'opened') AS stage,
+    toString(o.amount) AS amount, o.currency AS currency,
+    s.id AS _order, u.id AS _subscription, i.id AS _invoice
+FROM scratch.opportunities AS o
+LEFT JOIN scratch.deal_orders AS s ON s.opportunity = o.id
+LEFT JOIN scratch.deal_subscriptions AS u ON u.opportunity = o.id
+LEFT JOIN scratch.deal_invoices AS i ON i.opportunity = o.id
+LEFT JOIN scratch.credited AS c ON c.opportunity = o.id;
