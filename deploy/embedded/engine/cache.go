@@ -19,6 +19,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"syncline/deploy/embedded/filelock"
 )
 
 // libraryVersion is the npm version of libchdb this project is tested with.
@@ -109,7 +111,7 @@ func (c Cache) Library(ctx context.Context) (string, error) {
 	if err := os.MkdirAll(home, 0o755); err != nil {
 		return "", fmt.Errorf("making the cache for the ClickHouse library: %w", err)
 	}
-	unlock, err := lockFile(ctx, filepath.Join(home, ".lock"))
+	unlock, err := filelock.Wait(ctx, filepath.Join(home, ".lock"))
 	if err != nil {
 		return "", fmt.Errorf("waiting for another process that fetches the ClickHouse library: %w", err)
 	}

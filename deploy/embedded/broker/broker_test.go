@@ -1,0 +1,164 @@
+package broker_test
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"syncline/deploy/embedded/broker"
+)
+
+func start(t *testing.T, dir string, port int) *broker.Broker {
+	t.Helper()
+	b, err := broker.Start(broker.Config{Dir: dir, Port: port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Stop() })
+	return b
+}
+
+func client(t *testing.T, addr string, options ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(addr)}, options...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestRestartKeepsTopicsOffsetsAndTransactions(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	first := start(t, dir, 0)
+	_, portText, err := net.SplitHostPort(first.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	producer := client(t, first.Addr(), kgo.TransactionalID("tx"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	admin := kadm.NewClient(producer)
+	if _, err := admin.CreateTopic(ctx, -1, 1, map[string]*string{"cleanup.policy": kadm.StringPtr("compact")}, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	for _, commit := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
+		if err := producer.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		record := &kgo.Record{Topic: "kept", Partition: 1, Key: []byte("k"), Value: []byte("committed " + strconv.FormatBool(bool(commit)))}
+		if err := producer.ProduceSync(ctx, record).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := producer.EndTransaction(ctx, commit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var offsets kadm.Offsets
+	offsets.Add(kadm.Offset{Topic: "kept", Partition: 1, At: 1, LeaderEpoch: -1})
+	if err := admin.CommitAllOffsets(ctx, "group", offsets); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	second := start(t, dir, port)
+	if second.Addr() != first.Addr() {
+		t.Errorf("address moved from %s to %s", first.Addr(), second.Addr())
+	}
+	if !second.Unclean().IsZero() {
+		t.Error("a clean restart is taken for an unclean one")
+	}
+	reader := client(t, second.Addr(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"kept": {1: kgo.NewOffset().AtStart()}}), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	admin = kadm.NewClient(reader)
+	topics, err := admin.ListTopics(ctx, "kept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(topics["kept"].Partitions); n != 4 {
+		t.Errorf("the topic has %d partitions, want the default 4", n)
+	}
+	configs, err := admin.DescribeTopicConfigs(ctx, "kept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := ""
+	for _, c := range configs[0].Configs {
+		if c.Key == "cleanup.policy" {
+			policy = c.MaybeValue()
+		}
+	}
+	if policy != "compact" {
+		t.Errorf("cleanup.policy is %q after the restart", policy)
+	}
+	committed, err := admin.FetchOffsets(ctx, "group")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, ok := committed.Lookup("kept", 1); !ok || o.At != 1 {
+		t.Errorf("the group's offset is %+v, %t", o.Offset, ok)
+	}
+	var values []string
+	reader.PollFetches(ctx).EachRecord(func(r *kgo.Record) { values = append(values, string(r.Value)) })
+	if diff := cmp.Diff([]string{"committed true"}, values); diff != "" {
+		t.Errorf("committed records differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestTopicsAreNotMadeByAsking(t *testing.T) {
+	b := start(t, t.TempDir(), 0)
+	c := client(t, b.Addr(), kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(0))
+	if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: "absent", Value: []byte("x")}).FirstErr(); err == nil {
+		t.Error("producing to an absent topic made it")
+	}
+}
+
+func TestUncleanEndIsNotedUntilSettled(t *testing.T) {
+	dir := t.TempDir()
+	if err := start(t, dir, 0).Stop(); err != nil {
+		t.Fatal(err)
+	}
+	// A broker that was killed leaves its mark.
+	if err := os.WriteFile(filepath.Join(dir, "running"), []byte(`{"since":"2026-01-01T00:00:00Z"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a clean run in between does not settle it
+		b := start(t, dir, 0)
+		if b.Unclean().IsZero() {
+			t.Fatal("an unclean end was not noticed")
+		}
+		if err := b.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := broker.Accept(dir); err != nil {
+		t.Fatal(err)
+	}
+	b := start(t, dir, 0)
+	if !b.Unclean().IsZero() {
+		t.Error("an accepted unclean end is still reported")
+	}
+	if _, err := kadm.NewClient(client(t, b.Addr())).CreateTopic(context.Background(), 1, 1, nil, "t"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := broker.Wipe(dir); err != nil {
+		t.Fatal(err)
+	}
+	b = start(t, dir, 0)
+	if topics, err := kadm.NewClient(client(t, b.Addr())).ListTopics(t.Context()); err != nil || len(topics) != 0 {
+		t.Errorf("after Wipe there are topics %v, %v", topics.Names(), err)
+	}
+}

@@ -1,0 +1,181 @@
+package engine
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Server is a `clickhouse server` process of ours.
+type Server struct {
+	// Addr is the host:port of its HTTP interface.
+	Addr string
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error
+}
+
+// startWait bounds the time a server may take until it answers.
+const startWait = 60 * time.Second
+
+// StartServer runs the binary as a server on loopback, with only the HTTP
+// interface, over config.Dir, and waits until it answers. port 0 takes a free one.
+func StartServer(ctx context.Context, binary string, config Config, port int) (*Server, error) {
+	config = config.withDefaults()
+	dir, err := filepath.Abs(config.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("resolving engine directory %q: %w", config.Dir, err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making engine directory: %w", err)
+	}
+	if port == 0 {
+		if port, err = freePort(); err != nil {
+			return nil, err
+		}
+	}
+	path := filepath.Join(dir, "config.xml")
+	if err := os.WriteFile(path, serverConfig(dir, config, port), 0o600); err != nil {
+		return nil, fmt.Errorf("writing the server's configuration: %w", err)
+	}
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", fmt.Sprint(port)), done: make(chan struct{})}
+	s.cmd = exec.Command(binary, "server", "--config-file="+path)
+	s.cmd.Dir = dir
+	s.cmd.Stdout, s.cmd.Stderr = os.Stderr, os.Stderr
+	s.cmd.SysProcAttr = endWithParent()
+	started := make(chan error)
+	go func() {
+		// The kernel ends the child when the thread that started it ends, so
+		// that thread stays until the child is gone.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := s.cmd.Start()
+		started <- err
+		if err == nil {
+			s.err = s.cmd.Wait()
+		}
+		close(s.done)
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting %s: %w", binary, err)
+	}
+	if err := s.waitReady(ctx); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) waitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := ping(ctx, s.Addr); err == nil {
+			return nil
+		}
+		select {
+		case <-s.done:
+			return fmt.Errorf("the ClickHouse server ended while starting: %v; its log is in %s", s.err, filepath.Join(s.cmd.Dir, "server.log"))
+		case <-ctx.Done():
+			return fmt.Errorf("the ClickHouse server did not answer at %s within %s: %w", s.Addr, startWait, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+func ping(ctx context.Context, addr string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/ping", nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<10))
+	if res.StatusCode != http.StatusOK {
+		return errors.New(res.Status)
+	}
+	return nil
+}
+
+// Done is closed when the process has ended.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
+// Stop ends the process, by force if it takes longer than 20 seconds.
+func (s *Server) Stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	timer := time.NewTimer(20 * time.Second)
+	defer timer.Stop()
+	select {
+	case <-s.done:
+	case <-timer.C:
+		_ = s.cmd.Process.Kill()
+		<-s.done
+	}
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("looking for a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// serverConfig is the least a server starts with; it has no users file, the
+// one user is default without a password, on loopback.
+func serverConfig(dir string, config Config, port int) []byte {
+	type raw struct {
+		Inner string `xml:",innerxml"`
+	}
+	c := struct {
+		XMLName xml.Name `xml:"clickhouse"`
+		Logger  struct {
+			Level string `xml:"level"`
+			Log   string `xml:"log"`
+			Size  string `xml:"size"`
+			Count int    `xml:"count"`
+		} `xml:"logger"`
+		HTTPPort   int    `xml:"http_port"`
+		ListenHost string `xml:"listen_host"`
+		Path       string `xml:"path"`
+		TmpPath    string `xml:"tmp_path"`
+		MaxMemory  int64  `xml:"max_server_memory_usage"`
+		MarkCache  int64  `xml:"mark_cache_size"`
+		Profiles   struct {
+			Default struct {
+				MaxThreads  int `xml:"max_threads"`
+				AsyncInsert int `xml:"async_insert"`
+			} `xml:"default"`
+		} `xml:"profiles"`
+		Users  raw `xml:"users"`
+		Quotas raw `xml:"quotas"`
+		Dirs   raw `xml:"user_directories"`
+	}{HTTPPort: port, ListenHost: "127.0.0.1", Path: dir + "/data/", TmpPath: dir + "/tmp/", MaxMemory: config.MaxMemory, MarkCache: 64 << 20}
+	c.Logger.Level, c.Logger.Log, c.Logger.Size, c.Logger.Count = "warning", filepath.Join(dir, "server.log"), "10M", 2
+	c.Profiles.Default.MaxThreads = config.MaxThreads
+	c.Users.Inner = "<default><password></password><networks><ip>127.0.0.1</ip><ip>::1</ip></networks>" +
+		"<profile>default</profile><quota>default</quota></default>"
+	c.Quotas.Inner = "<default></default>"
+	var path strings.Builder
+	_ = xml.EscapeText(&path, []byte(filepath.Join(dir, "config.xml"))) // memory takes every write
+	c.Dirs.Inner = "<users_xml><path>" + path.String() + "</path></users_xml>"
+	out, _ := xml.MarshalIndent(c, "", "  ") // plain structs always marshal
+	return append(out, '\n')
+}
