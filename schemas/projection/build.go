@@ -107,8 +107,8 @@ type builder struct {
 	plan   *Plan
 	blocks []*block
 	skips  map[*node]int32 // the block that steps over a record or union
+	preset []int32         // outputs that some path through the code does not set
 	count  int
-	err    error
 }
 
 func (b *builder) newBlock() (int32, *block) {
@@ -360,6 +360,11 @@ func (b *builder) wantRecord(k *block, t *node, w *wants, where string) error {
 	for _, slot := range w.slots {
 		k.add(op{code: opRecord, null: never, slot: slot}, where)
 	}
+	for name, child := range w.children {
+		if t.field(name) == nil {
+			b.preset = append(b.preset, child.all()...)
+		}
+	}
 	for i := range t.fields {
 		f := &t.fields[i]
 		child := w.children[f.name]
@@ -393,6 +398,7 @@ func (b *builder) wantUnion(k *block, t *node, w *wants, where string) error {
 	for i, branch := range t.branches {
 		if branch.kind != tNull && branch.kind != tRecord && len(w.slots) == 0 {
 			// Only a record can hold what is wanted below this union.
+			b.preset = append(b.preset, w.all()...)
 			blocks[i] = b.skipBlock(branch, where)
 			continue
 		}
@@ -411,6 +417,7 @@ func (b *builder) wantUnion(k *block, t *node, w *wants, where string) error {
 // itself, and nothing for what is wanted below it.
 func (b *builder) wantBranch(k *block, branch *node, w *wants, where string) error {
 	if branch.kind != tNull && branch.kind != tRecord && len(w.children) > 0 {
+		b.preset = append(b.preset, w.all()...)
 		w = &wants{path: w.path, slots: w.slots}
 	}
 	return b.want(k, branch, w, where)

@@ -23,7 +23,9 @@ func (p *Plan) Decode(data []byte, out []change.Value) error {
 	if len(data) > p.limits.MaxBytes {
 		return &DecodeError{Offset: p.limits.MaxBytes, Err: ErrTooLarge}
 	}
-	copy(out, p.template)
+	for _, slot := range p.preset {
+		out[slot] = p.template[slot]
+	}
 	m := machine{plan: p, data: data, out: out}
 	at := m.run(p.start, 0, 1)
 	if at < 0 {
@@ -116,7 +118,10 @@ func (m *machine) run(pc int32, at, depth int) int {
 
 		case opUnion:
 			var index int64
-			if index, at = readLong(data, at); at < 0 {
+			if at < len(data) && data[at] < 0x80 {
+				index = unzigzag(uint64(data[at]))
+				at++
+			} else if index, at = readLong(data, at); at < 0 {
 				return m.fail(pc, start, varintError(at))
 			}
 			if uint64(index) >= uint64(o.n) {
@@ -130,9 +135,13 @@ func (m *machine) run(pc int32, at, depth int) int {
 
 		case opInt, opLong:
 			var x int64
-			if o.code == opInt {
+			switch {
+			case at < len(data) && data[at] < 0x80:
+				x = unzigzag(uint64(data[at]))
+				at++
+			case o.code == opInt:
 				x, at = readInt(data, at)
-			} else {
+			default:
 				x, at = readLong(data, at)
 			}
 			if at < 0 {
@@ -171,7 +180,10 @@ func (m *machine) run(pc int32, at, depth int) int {
 			at++
 		case opString, opBytes:
 			var size int64
-			if size, at = readLong(data, at); at < 0 {
+			if at < len(data) && data[at] < 0x80 {
+				size = unzigzag(uint64(data[at]))
+				at++
+			} else if size, at = readLong(data, at); at < 0 {
 				return m.fail(pc, start, varintError(at))
 			}
 			if uint64(size) > uint64(len(data)-at) {

@@ -13,7 +13,7 @@
 //	float, double                          Double
 //	string, enum                           String
 //	bytes, fixed                           Bytes
-//	record (the path ends there)           Record: it is there
+//	record (the path ends there)           Nested: it is there
 //	date                                   Date
 //	timestamp-*, local-timestamp-*         Timestamp (nanoseconds rounded down)
 //	time-*                                 Duration

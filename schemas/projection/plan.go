@@ -70,6 +70,7 @@ type Plan struct {
 	slots     []int32 // lists of outputs that become Null together
 	symbols   [][]byte
 	template  []change.Value // what each output is if nothing sets it
+	preset    []int32        // the outputs that not every record sets
 	start     int32
 	limits    Limits
 
@@ -108,6 +109,8 @@ func compile(root *node, want []Field, limits Limits) (*Plan, error) {
 	if err := b.build(root, tree); err != nil {
 		return nil, err
 	}
+	slices.Sort(b.preset)
+	p.preset = slices.Compact(b.preset)
 	return p, nil
 }
 

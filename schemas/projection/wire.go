@@ -32,17 +32,34 @@ func lengthError(size int64) error {
 	return ErrTruncated
 }
 
-// readLong reads a zigzag number of up to 10 bytes. Most are of one byte, and
-// that part is small enough to be inlined.
+// highBits are the bits that say that a number goes on in the next byte.
+const highBits = 0x8080808080808080
+
+func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
+
+// readLong reads a zigzag number of up to 10 bytes. Most are of one byte; the
+// hottest callers look for that themselves.
 func readLong(data []byte, at int) (int64, int) {
 	if at < len(data) && data[at] < 0x80 {
-		return int64(data[at]>>1) ^ -int64(data[at]&1), at + 1
+		return unzigzag(uint64(data[at])), at + 1
 	}
 	return longSlow(data, at)
 }
 
 //go:noinline
 func longSlow(data []byte, at int) (int64, int) {
+	if len(data)-at >= 8 {
+		v := binary.LittleEndian.Uint64(data[at:])
+		if ends := ^v & highBits; ends != 0 {
+			// Up to the first byte below 0x80, then close the gaps between the
+			// groups of seven bits: pairs, fours, all eight.
+			v &= (ends ^ (ends - 1)) &^ highBits
+			v = v&0x007f007f007f007f | v&0x7f007f007f007f00>>1
+			v = v&0x00003fff00003fff | v&0x3fff00003fff0000>>2
+			v = v&0x000000000fffffff | v&0x0fffffff00000000>>4
+			return unzigzag(v), at + bits.TrailingZeros64(ends)/8 + 1
+		}
+	}
 	var u uint64
 	for shift := 0; at < len(data); shift += 7 {
 		c := data[at]
@@ -52,7 +69,7 @@ func longSlow(data []byte, at int) (int64, int) {
 				return 0, overlong
 			}
 			u |= uint64(c) << shift
-			return int64(u>>1) ^ -int64(u&1), at
+			return unzigzag(u), at
 		}
 		if shift == 63 {
 			return 0, overlong
@@ -65,7 +82,7 @@ func longSlow(data []byte, at int) (int64, int) {
 // readInt reads a zigzag number of up to 5 bytes and 32 bits.
 func readInt(data []byte, at int) (int64, int) {
 	if at < len(data) && data[at] < 0x80 {
-		return int64(data[at]>>1) ^ -int64(data[at]&1), at + 1
+		return unzigzag(uint64(data[at])), at + 1
 	}
 	return intSlow(data, at)
 }
@@ -96,7 +113,7 @@ func intSlow(data []byte, at int) (int64, int) {
 func skipLongVarint(data []byte, at, limit int) int {
 	if len(data)-at >= 8 {
 		// The byte that ends the number is the first one below 0x80.
-		ends := ^binary.LittleEndian.Uint64(data[at:]) & 0x8080808080808080
+		ends := ^binary.LittleEndian.Uint64(data[at:]) & highBits
 		if n := bits.TrailingZeros64(ends)/8 + 1; n <= 8 && (limit == 10 || n < 5) {
 			return at + n
 		}
