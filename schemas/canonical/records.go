@@ -169,7 +169,7 @@ type DealRecord struct {
 	ActivatedAt         *int64   `avro:"activated_at"`
 	InvoicedAt          *int64   `avro:"invoiced_at"`
 	PaidAt              *int64   `avro:"paid_at"`
-	Approximate         []string `avro:"approximate"` // names of milestones that come from a snapshot row's columns
+	Approximate         []string `avro:"approximate"` // columns (opened_at, won_at, …) that come from a snapshot row
 	Amount              Decimal  `avro:"amount"`
 	Currency            *string  `avro:"currency"`
 }
