@@ -313,7 +313,9 @@ halt() { # signal
 	rm -f "$dir/kafka.pid"
 	if [ "$purge" = yes ]; then
 		# Only what has the looks of ours: a wrong --dir must not cost anybody's files.
-		[ ! -d "$dir" ] || [ -e "$dir/server.properties" ] || die "$dir holds no server.properties, it is not removed"
+		if [ -d "$dir" ] && [ ! -e "$dir/server.properties" ]; then
+			rmdir "$dir" 2>/dev/null || die "$dir holds files but no server.properties, so it is not ours and is not removed"
+		fi
 		rm -rf "$dir"
 	fi
 }
