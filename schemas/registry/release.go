@@ -33,7 +33,7 @@ const (
 	RuleTimeUnit  Rule = "time-unit" // unit of a time changed: times off by a thousand
 	RuleLogical   Rule = "logical"   // logical type added, dropped or replaced
 	RuleNamespace Rule = "namespace" // a named type moved: readers with generated types lose it
-	RuleAlias     Rule = "alias"     // an alias that fits more than one thing
+	RuleAlias     Rule = "alias"     // a type alias that fits more than one type
 	RuleUnion     Rule = "union"     // a value that fits more than one branch
 )
 
@@ -52,8 +52,8 @@ func (f Finding) String() string {
 // CheckRelease compares two versions of a schema for changes of meaning that
 // pass every compatibility checker: decimal precision and scale, the unit of
 // a time, a logical type (both Avro's logicalType and the connect.name of
-// Kafka Connect and Debezium), the namespace of a named type, and aliases or
-// union branches in the new version that fit more than one thing. Findings
+// Kafka Connect and Debezium), the namespace of a named type, and type aliases
+// or union branches in the new version that fit more than one thing. Findings
 // on type aliases come first, the others in the order of the new schema's
 // fields. Errors wrap [ErrInvalidSchema].
 func CheckRelease(oldSchema, newSchema string) ([]Finding, error) {

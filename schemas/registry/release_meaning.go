@@ -140,36 +140,14 @@ func (r *release) lookAt(n *avro.SchemaNode, ns, path string) {
 		return
 	}
 	r.checked[n] = true
-	switch {
-	case isRecord(n):
-		r.fieldAliases(n, path)
-	case n.Type == "union":
+	if n.Type == "union" {
 		r.twinBranches(n, ns, path)
 	}
 }
 
-// fieldAliases finds aliases in one record that name another field, or two.
-func (r *release) fieldAliases(n *avro.SchemaNode, path string) {
-	names, owner := map[string]bool{}, map[string]string{}
-	for i := range n.Fields {
-		names[n.Fields[i].Name] = true
-	}
-	for i := range n.Fields {
-		f := &n.Fields[i]
-		for _, a := range f.Aliases {
-			switch other, taken := owner[a]; {
-			case names[a] && a != f.Name:
-				r.add(RuleAlias, join(path, f.Name), "alias %s is also the name of a field: which one old data goes to depends on the reader", clip(a))
-			case taken && other != f.Name:
-				r.add(RuleAlias, join(path, f.Name), "alias %s also stands on field %s: which one old data goes to depends on the reader", clip(a), clip(other))
-			default:
-				owner[a] = f.Name
-			}
-		}
-	}
-}
-
-// typeAliases does the same for named types, over the whole new schema.
+// typeAliases finds aliases of named types that name another type, or two.
+// Those of fields need no rule: the parser refuses them within a schema, and
+// the compatibility check between two.
 func (r *release) typeAliases() {
 	owner := map[string]string{}
 	for _, full := range slices.Sorted(maps.Keys(r.after)) {
