@@ -23,7 +23,7 @@ import (
 type Config struct {
 	Instances map[string]string // instance by system
 	Roles     map[string]string // crm, subs or erp by system
-	Master    string            // the system whose opportunities are the deals' (the CRM)
+	NameOwner string            // the system that owns an account's name
 }
 
 // The roles of systems.

@@ -200,10 +200,9 @@ func (o *Operator) sendAccount(s scope, out Output) error {
 	if len(parties) == 0 {
 		return o.retire(s, TopicAccount, account, "", "", out)
 	}
-	rank := map[string]int{RoleCRM: 0, RoleERP: 1, RoleSubs: 2} // whose name counts
 	slices.SortStableFunc(parties, func(a, b *entry) int {
 		return cmp.Or(
-			cmp.Compare(rank[o.config.Roles[a.doc.System]], rank[o.config.Roles[b.doc.System]]),
+			cmp.Compare(o.rank(a.doc.System), o.rank(b.doc.System)),
 			cmp.Compare(a.doc.System, b.doc.System),
 			canonical.CompareIDs(a.doc.ID, b.doc.ID),
 		)
@@ -238,6 +237,21 @@ func (o *Operator) sendAccount(s scope, out Output) error {
 	}
 	r.UpdatedAt = instant(l.micros)
 	return o.publish(s, TopicAccount, account, r, out)
+}
+
+// rank orders systems by whose name an account bears: its owner's, else by role.
+func (o *Operator) rank(system string) int {
+	if system == o.config.NameOwner {
+		return 0
+	}
+	switch o.config.Roles[system] {
+	case RoleCRM:
+		return 1
+	case RoleERP:
+		return 2
+	default:
+		return 3
+	}
 }
 
 // ref is the entity id of the row that a field names, nil for NULL.

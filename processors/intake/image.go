@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/shopspring/decimal"
 
@@ -230,4 +231,18 @@ func clip(s string) string {
 		return s[:most] + "…"
 	}
 	return s
+}
+
+// ParseValue reads a constant or default of the catalog in the kind of its field.
+func ParseValue(s string, kind change.Kind) (change.Value, error) {
+	switch kind {
+	case change.Bool:
+		b, err := strconv.ParseBool(s)
+		return change.OfBool(b), err
+	case change.Date:
+		t, err := time.Parse(time.DateOnly, s)
+		return change.OfDate(t.Unix() / 86_400), err
+	default:
+		return convert(change.OfString(s), kind)
+	}
 }

@@ -95,7 +95,7 @@ const (
 // They are the order of the tables below; TestFieldNumbers holds the two
 // together.
 const (
-	PartyName, PartyCode, PartyActive = 0, 1, 2
+	PartyName, PartyCode, PartyActive, PartyVATExempt = 0, 1, 2, 3
 
 	IdentifierCode = 0
 
@@ -105,7 +105,7 @@ const (
 
 	OpportunityState, OpportunityPhase, OpportunityDescription, OpportunityAmount, OpportunityCurrency, OpportunityNumber = 0, 1, 2, 3, 4, 5
 
-	OrderState, OrderNumber, OrderOpportunity, OrderNet, OrderTax, OrderGross, OrderCurrency, OrderDate = 0, 1, 2, 3, 4, 5, 6, 7
+	OrderState, OrderNumber, OrderOpportunity, OrderNet, OrderTax, OrderGross, OrderCurrency, OrderDate, OrderComment = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
 	SubscriptionState, SubscriptionPhase, SubscriptionNumber, SubscriptionOrderNumber, SubscriptionStartDate, SubscriptionEndDate, SubscriptionMonthlyNet, SubscriptionCurrency, SubscriptionRecurrence = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
@@ -151,6 +151,7 @@ func Entities() []Entity {
 			{Name: "name", Kind: change.String},
 			{Name: "code", Kind: change.String},
 			{Name: "active", Kind: change.Bool},
+			{Name: "vat_exempt", Kind: change.Bool},
 		}}, Parts: []Shape{
 			{Part: PartIdentifier, Fields: []FieldSpec{{Name: "code", Kind: change.String, Doc: "an identifier; one that matches identity.reference names the master's party"}}},
 			{Part: PartAddress, Fields: []FieldSpec{{Name: "street", Kind: change.String}, {Name: "postal_code", Kind: change.String}, {Name: "city", Kind: change.String}, {Name: "country", Kind: change.String}}},
@@ -173,6 +174,7 @@ func Entities() []Entity {
 			{Name: "gross", Kind: change.Decimal},
 			{Name: "currency", Kind: change.String, Need: true},
 			{Name: "order_date", Kind: change.Date},
+			{Name: "comment", Kind: change.String},
 		}}, Parts: []Shape{line}},
 		{Name: Subscription, Phases: []string{PhaseDraft, PhaseActive, PhaseEnded}, Header: Shape{Fields: []FieldSpec{
 			{Name: "state", Kind: change.String},

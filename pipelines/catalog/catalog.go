@@ -1,0 +1,191 @@
+// Package catalog declares what is mapped to what: systems, their tables and
+// topics, how rows become canonical entities, who owns what. A catalog is one
+// YAML file; nothing in Go knows the systems that it names.
+package catalog
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Catalog is one company's declaration.
+type Catalog struct {
+	// Name of the catalog, for messages.
+	Name string `yaml:"catalog" json:"catalog" jsonschema:"required"`
+	// Version of its content, raised by its authors.
+	Version int `yaml:"version" json:"version" jsonschema:"required,minimum=1"`
+	// Systems by name. The name is the first part of every key and the system column of every view.
+	Systems map[string]System `yaml:"systems" json:"systems" jsonschema:"required"`
+	// Identity says how a customer of one system names the same customer of the master system.
+	Identity Identity `yaml:"identity" json:"identity" jsonschema:"required"`
+	// Owners of field groups: exactly one system owns a group.
+	Owners []Owner `yaml:"owners" json:"owners" jsonschema:"required"`
+	// Tables that are captured and mapped.
+	Tables []Table `yaml:"tables" json:"tables" jsonschema:"required"`
+
+	file string
+	text []byte
+}
+
+// System is one instance of a source system.
+type System struct {
+	// Instance names the database instance in canonical ids: two instances of one kind of system have two names. It never changes.
+	Instance string `yaml:"instance" json:"instance" jsonschema:"required"`
+	// Role of the system: crm, subs or erp.
+	Role string `yaml:"role" json:"role" jsonschema:"required,enum=crm,enum=subs,enum=erp"`
+	// Steward is the human role that answers for the data.
+	Steward string `yaml:"steward" json:"steward" jsonschema:"required"`
+	// Changed lists the columns that tell when a snapshot row was last changed, the first not NULL counts.
+	Changed []string `yaml:"changed" json:"changed,omitempty"`
+	// Maps are named value maps for the tables of this system.
+	Maps map[string]map[string]string `yaml:"maps" json:"maps,omitempty"`
+	// Epochs: a restore of the database to an earlier state begins a new one.
+	Epochs []Epoch `yaml:"epochs" json:"epochs,omitempty"`
+}
+
+// Epoch says that the database was restored: changes committed at or after Since sort after all earlier ones.
+type Epoch struct {
+	// Epoch number, rising from 1.
+	Epoch uint32 `yaml:"epoch" json:"epoch" jsonschema:"required,minimum=1"`
+	// Since is the time of the first commit after the restore, RFC 3339.
+	Since string `yaml:"since" json:"since" jsonschema:"required,format=date-time"`
+}
+
+// Identity is the rule by which parties of different systems are one customer.
+type Identity struct {
+	// Master is the system whose customers are the accounts.
+	Master string `yaml:"master" json:"master" jsonschema:"required"`
+	// Reference is a regular expression (RE2) of identifiers that name a master customer; its one group is that customer's native id.
+	Reference string `yaml:"reference" json:"reference" jsonschema:"required"`
+}
+
+// Owner says which system owns a group of fields of a canonical entity.
+type Owner struct {
+	Entity string `yaml:"entity" json:"entity" jsonschema:"required"`
+	// Group of fields, named by what they are to the business.
+	Group string `yaml:"group" json:"group" jsonschema:"required"`
+	// System that owns it.
+	System string `yaml:"system" json:"system" jsonschema:"required"`
+}
+
+// Table is one captured table and its mapping onto the header or a part of a canonical entity.
+type Table struct {
+	// Topic of its changes.
+	Topic string `yaml:"topic" json:"topic" jsonschema:"required"`
+	// System it belongs to.
+	System string `yaml:"system" json:"system" jsonschema:"required"`
+	// Entity it is mapped onto: party, opportunity, order, subscription, invoice, entry, product or reference.
+	Entity string `yaml:"entity" json:"entity" jsonschema:"required"`
+	// Part of the entity whose rows these are (line, tax, payment, identifier, address, contact); absent for the header.
+	Part string `yaml:"part" json:"part,omitempty"`
+	// Key columns; the native id is their values, joined by a slash.
+	Key []string `yaml:"key" json:"key" jsonschema:"required"`
+	// Prefix is put before the native id where two tables of a system are mapped onto one entity.
+	Prefix string `yaml:"prefix" json:"prefix,omitempty"`
+	// Parent is the column with the native id of the document; parts only.
+	Parent string `yaml:"parent" json:"parent,omitempty"`
+	// Party is the mapping of the customer; headers only.
+	Party *Mapping `yaml:"party" json:"party,omitempty"`
+	// Changed overrides the system's.
+	Changed []string `yaml:"changed" json:"changed,omitempty"`
+	// Fields by name of the canonical shape.
+	Fields map[string]Mapping `yaml:"fields" json:"fields,omitempty"`
+	// Milestones: created, won, lost, activated, invoiced.
+	Milestones map[string]Milestone `yaml:"milestones" json:"milestones,omitempty"`
+}
+
+// Milestone says which image shows a business time first.
+type Milestone struct {
+	// Phases: any of these; absent: every image.
+	Phases []string `yaml:"phases" json:"phases,omitempty"`
+	// Snapshot lists the columns that give the time on a snapshot row, the first not NULL counts.
+	Snapshot []string `yaml:"snapshot" json:"snapshot,omitempty"`
+}
+
+// Mapping is one of six functions of a row's columns. In YAML a plain text is a path.
+type Mapping struct {
+	// Path: the column itself.
+	Path string `yaml:"path" json:"path,omitempty"`
+	// Constant: the same for every row.
+	Constant *string `yaml:"constant" json:"constant,omitempty"`
+	// Ref: the native id of another row.
+	Ref *Ref `yaml:"ref" json:"ref,omitempty"`
+	// Map: the column's value looked up; a value that is not there is a letter.
+	Map *ValueMap `yaml:"map" json:"map,omitempty"`
+	// SumLines: no column has it, it is the sum of the lines.
+	SumLines bool `yaml:"sum_lines" json:"sum_lines,omitempty"`
+	// Coalesce: the first column that is not NULL.
+	Coalesce []string `yaml:"coalesce" json:"coalesce,omitempty"`
+	// Default where the writer's schema does not have the column; equals the newest schema's default.
+	Default *string `yaml:"default" json:"default,omitempty"`
+}
+
+// Ref names another row.
+type Ref struct {
+	// Path of the column that holds it.
+	Path string `yaml:"path" json:"path" jsonschema:"required"`
+	// Model: the column holds "model,id", and only this model counts.
+	Model string `yaml:"model" json:"model,omitempty"`
+	// Prefix of the other table (see Table.Prefix).
+	Prefix string `yaml:"prefix" json:"prefix,omitempty"`
+}
+
+// ValueMap looks a value up.
+type ValueMap struct {
+	// Path of the column.
+	Path string `yaml:"path" json:"path" jsonschema:"required"`
+	// Values by the column's text.
+	Values map[string]string `yaml:"values" json:"values,omitempty"`
+	// Use a named map of the system instead.
+	Use string `yaml:"use" json:"use,omitempty"`
+}
+
+// UnmarshalYAML takes a plain text as a path.
+func (m *Mapping) UnmarshalYAML(b []byte) error {
+	var path string
+	if err := yaml.Unmarshal(b, &path); err == nil {
+		*m = Mapping{Path: path}
+		return nil
+	}
+	type plain Mapping
+	return yaml.UnmarshalWithOptions(b, (*plain)(m), yaml.Strict())
+}
+
+// maxFile bounds a catalog file.
+const maxFile = 4 << 20
+
+// Open reads and parses a catalog file, and refuses one that does not lint.
+func Open(file string) (*Catalog, error) {
+	f, err := os.Open(filepath.Clean(file))
+	if err != nil {
+		return nil, fmt.Errorf("opening the catalog: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the catalog %s: %w", file, err)
+	}
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("the catalog %s is larger than %d bytes", file, maxFile)
+	}
+	return Parse(file, text)
+}
+
+// Parse reads a catalog from its text; file is for messages. It returns Problems
+// where the text is no catalog or does not lint.
+func Parse(file string, text []byte) (*Catalog, error) {
+	c := &Catalog{file: file, text: text}
+	dec := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
+	if err := dec.Decode(c); err != nil {
+		return nil, parseProblem(file, err)
+	}
+	if problems := c.Lint(); len(problems) > 0 {
+		return nil, problems
+	}
+	return c, nil
+}
