@@ -57,6 +57,9 @@ func newWorldAt(t testing.TB, brokers string) *world {
 	return w
 }
 
+// real says whether the broker is Apache Kafka.
+func (w *world) real() bool { return kafkatest.Real(w.t) }
+
 func (w *world) topic(name string) string { return w.name + "." + name }
 
 func (w *world) create(name string, partitions int32) string {

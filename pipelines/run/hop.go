@@ -220,6 +220,9 @@ func (h *hop) run(ctx context.Context) (err error) {
 func (h *hop) shut(err error) {
 	h.cancel(errors.New("hop ended"))
 	h.side.Wait()
+	h.consumer.CloseAllowingRebalance()
+	h.producer.cl.Close()
+	// After the member is gone, or it would join again.
 	if err == nil && h.cfg.LeaveOnDrain {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		b := kadm.LeaveGroup(h.group).InstanceIDs(h.clientID).Reason("leaving on drain")
@@ -228,8 +231,6 @@ func (h *hop) shut(err error) {
 		}
 		cancel()
 	}
-	h.consumer.CloseAllowingRebalance()
-	h.producer.cl.Close()
 }
 
 // abandon closes what start has made.

@@ -1,0 +1,299 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// newFake is a broker whose answers a test can falsify.
+func newFake(t testing.TB) (*world, *kfake.Cluster) {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(100*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return newWorldAt(t, c.ListenAddrs()[0]), c
+}
+
+func (r *running) waitUp() *running {
+	r.w.t.Helper()
+	r.w.wait("the transform runs", 20*time.Second, func() bool { return len(r.tr.Status().Hops) > 0 })
+	return r
+}
+
+// totals of n records over keys.
+func totals(n, keys int) map[int]int {
+	m := map[int]int{}
+	for i := range n {
+		m[i%keys]++
+	}
+	return m
+}
+
+// The hash of the state before Begin and after the abort is compared by the
+// engine itself in debug mode; a difference ends the hop.
+func TestRefusedEndRollsBackAndTriesAgain(t *testing.T) {
+	for _, key := range []kmsg.Key{kmsg.EndTxn, kmsg.TxnOffsetCommit, kmsg.Produce} {
+		t.Run(key.Name(), func(t *testing.T) {
+			w, c := newFake(t)
+			in := w.create("in", toyPartitions)
+			r := w.start(w.config(), w.countHop(in, nil)).waitUp()
+			w.produce(in, toyPartitions, 400, 40, "a")
+			r.waitIdle(20 * time.Second)
+			want := kfake.Fault{Keys: []kmsg.Key{key}, TxnID: w.name + ".count.0", TopLevel: key == kmsg.EndTxn, Err: kerr.UnknownServerError, Count: 3}
+			if key == kmsg.Produce {
+				want.TxnID, want.Topic, want.Err = "", w.topic("counts"), kerr.InvalidRecord
+			}
+			fault := c.Fault(want)
+			w.produce(in, toyPartitions, 400, 40, "b")
+			r.waitIdle(30 * time.Second)
+			if fault.Hits() == 0 {
+				t.Fatal("no request was refused, so the test shows nothing")
+			}
+			if got := r.tr.Status().Hops[0].Aborted; got == 0 {
+				t.Error("no transaction was aborted")
+			}
+			if err := r.stop(); err != nil {
+				t.Fatal(err)
+			}
+			w.checkTotals(w.topic("counts"), totals(800, 40))
+		})
+	}
+}
+
+func TestCommitWhoseReplyIsWrongIsFoundOut(t *testing.T) {
+	w, c := newFake(t)
+	in := w.create("in", toyPartitions)
+	r := w.start(w.config(), w.countHop(in, nil)).waitUp()
+	w.produce(in, toyPartitions, 100, 10, "a")
+	r.waitIdle(20 * time.Second)
+
+	inner, err := kgo.NewClient(kgo.SeedBrokers(w.brokers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inner.Close()
+	var nested atomic.Bool
+	var lies atomic.Int64
+	c.ControlKey(int16(kmsg.EndTxn), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		end := req.(*kmsg.EndTxnRequest)
+		if !end.Commit || nested.Load() || lies.Load() >= 3 {
+			return nil, nil, false
+		}
+		lies.Add(1)
+		nested.Store(true)
+		defer nested.Store(false)
+		apply := *end
+		var applied error
+		c.SleepControl(func() {
+			resp, err := apply.RequestWith(context.Background(), inner)
+			applied = err
+			if err == nil {
+				applied = kerr.ErrorForCode(resp.ErrorCode)
+			}
+		})
+		if applied != nil {
+			t.Errorf("applying the commit: %v", applied)
+		}
+		resp := end.ResponseKind().(*kmsg.EndTxnResponse)
+		resp.ErrorCode = kerr.UnknownServerError.Code
+		return resp, nil, true
+	})
+	for i := range 4 {
+		w.produce(in, toyPartitions, 100, 10, fmt.Sprint("b", i))
+		r.waitIdle(20 * time.Second)
+	}
+	status := r.tr.Status().Hops[0]
+	if lies.Load() == 0 || status.Resolved != lies.Load() {
+		t.Errorf("%d commits with a wrong reply, %d found out", lies.Load(), status.Resolved)
+	}
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.checkTotals(w.topic("counts"), totals(500, 10))
+}
+
+func TestSecondProcessWithTheSameSlotFencesTheFirst(t *testing.T) {
+	w := newWorld(t)
+	in := w.create("in", toyPartitions)
+	first := w.start(w.config(), w.countHop(in, nil)).waitUp()
+	w.produce(in, toyPartitions, 300, 30, "a")
+	first.waitIdle(20 * time.Second)
+	second := w.start(w.config(), w.countHop(in, nil)).waitUp()
+	w.produce(in, toyPartitions, 300, 30, "b")
+	select {
+	case err := <-first.done:
+		if !errors.Is(err, ErrFenced) {
+			t.Fatalf("the first process ended with %v, want ErrFenced", err)
+		}
+	case err := <-second.done:
+		t.Fatalf("the second process ended: %v", err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("the first process was not fenced")
+	}
+	w.produce(in, toyPartitions, 300, 30, "c")
+	second.waitIdle(30 * time.Second)
+	if err := second.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.checkTotals(w.topic("counts"), totals(900, 30))
+}
+
+// feed produces in rounds until stopped, and returns the totals.
+func (w *world) feed(topic string, keys int) (stop func() map[int]int) {
+	quit := make(chan struct{})
+	var wg sync.WaitGroup
+	n := 0
+	wg.Go(func() {
+		for {
+			select {
+			case <-quit:
+				return
+			case <-time.After(3 * time.Millisecond):
+			}
+			recs := make([]*kgo.Record, 0, keys)
+			for i := range keys {
+				key := fmt.Appendf(nil, "k%d", i)
+				recs = append(recs, &kgo.Record{Topic: topic, Partition: PartitionOf(key, toyPartitions), Key: key, Value: fmt.Appendf(nil, "%d", n)})
+			}
+			if err := w.cl.ProduceSync(context.Background(), recs...).FirstErr(); err != nil {
+				w.t.Errorf("feeding: %v", err)
+				return
+			}
+			n++
+		}
+	})
+	return func() map[int]int {
+		close(quit)
+		wg.Wait()
+		return totals(n*keys, keys)
+	}
+}
+
+func TestMembersComeAndGoUnderLoad(t *testing.T) {
+	w := newWorld(t)
+	in := w.create("in", toyPartitions)
+	hops := []Hop{w.relayHop(in), w.countHop(w.topic("relayed"), nil)}
+	stop := w.feed(in, 40)
+	first := w.start(w.config(), hops...).waitUp()
+	for i := range 6 {
+		cfg := w.config()
+		cfg.Slot = 1 + i%2
+		cfg.LeaveOnDrain = true
+		other := w.start(cfg, hops...).waitUp()
+		w.wait("the other has tasks", 30*time.Second, func() bool {
+			for _, h := range other.tr.Status().Hops {
+				for _, task := range h.Tasks {
+					if task.State == "running" && task.Records > 0 {
+						return true
+					}
+				}
+			}
+			return false
+		})
+		if err := other.stop(); err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+	}
+	total := stop()
+	first.waitIdle(60 * time.Second)
+	if err := first.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.checkTotals(w.topic("counts"), total)
+}
+
+func TestKilledAtRandomPoints(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	w := newWorld(t)
+	in := w.create("in", toyPartitions)
+	hops := []Hop{w.relayHop(in), w.countHop(w.topic("relayed"), nil)}
+	stop := w.feed(in, 40)
+	points := []string{CrashAfterPoll, CrashBeforeBegin, CrashAfterProduce, CrashBeforeEnd, CrashAfterEnd, CrashMidRestore}
+	hit := map[string]int{}
+	rounds := 24
+	if w.real() {
+		rounds = 12
+	}
+	for i := range rounds {
+		point := points[i%len(points)]
+		var left atomic.Int64
+		left.Store(int64(rng.IntN(20)))
+		if point == CrashMidRestore {
+			left.Store(int64(rng.IntN(2)))
+		}
+		cfg := w.config()
+		cfg.Crash = func(at string) error {
+			if at == point && left.Add(-1) < 0 {
+				return errors.New("killed by the test")
+			}
+			return nil
+		}
+		r := w.start(cfg, hops...)
+		select {
+		case err := <-r.done:
+			if !errors.Is(err, errCrash) {
+				t.Fatalf("seed %d, round %d at %s: ended with %v", seed, i, point, err)
+			}
+			hit[point]++
+		case <-time.After(30 * time.Second):
+			t.Fatalf("seed %d, round %d: point %s was not reached\n%+v", seed, i, point, r.tr.Status())
+		}
+	}
+	total := stop()
+	last := w.start(w.config(), hops...).waitUp()
+	last.waitIdle(60 * time.Second)
+	if err := last.stop(); err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	w.checkTotals(w.topic("counts"), total)
+	all, committed := len(w.read(w.topic("counts"), kgo.ReadUncommitted())), len(w.readAll(w.topic("counts")))
+	if all == committed {
+		t.Errorf("seed %d: no aborted record in the output: the kills hit nothing", seed)
+	}
+	t.Logf("kills %v, %d output records, %d of them aborted", hit, all, all-committed)
+}
+
+// A process that dies for good leaves its open transaction and its membership
+// to the time-outs; another slot takes over then.
+func TestAnotherSlotTakesOverFromTheDead(t *testing.T) {
+	w := newWorld(t)
+	in := w.create("in", toyPartitions)
+	w.produce(in, toyPartitions, 400, 40, "a")
+	cfg := w.config()
+	cfg.TransactionTimeout = 2 * time.Second
+	dead := cfg
+	dead.Crash = func(at string) error {
+		if at == CrashBeforeEnd {
+			return errors.New("killed by the test")
+		}
+		return nil
+	}
+	r := w.start(dead, w.countHop(in, nil))
+	if err := <-r.done; !errors.Is(err, errCrash) {
+		t.Fatal(err)
+	}
+	cfg.Slot = 1
+	next := w.start(cfg, w.countHop(in, nil)).waitUp()
+	w.produce(in, toyPartitions, 400, 40, "b")
+	next.waitIdle(60 * time.Second)
+	if err := next.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.checkTotals(w.topic("counts"), totals(800, 40))
+}
