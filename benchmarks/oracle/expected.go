@@ -28,13 +28,19 @@ import (
 //	array          elements joined with ","; the empty array is ""
 //	               (the set `approximate` is sorted first)
 //
-// A column whose name starts with an underscore is a note, never compared.
-// NoteOptional = "true" says that the row may be missing.
+// A column whose name starts with an underscore is a note, never compared; two
+// notes have a meaning, see NoteOptional and NoteUnknown.
 type Row map[string]string
 
-// NoteOptional marks a row that a view may leave out, such as a topic of which
-// no view is made.
-const NoteOptional = "_optional"
+// Notes of a row.
+const (
+	// NoteOptional = "true" marks a row that a view may leave out, such as a
+	// topic of which no view is made.
+	NoteOptional = "_optional"
+	// NoteUnknown names, joined with ",", extra columns of which the row says
+	// nothing, so that absence is not taken for NULL.
+	NoteUnknown = "_unknown"
+)
 
 // Expected holds the rows of every view by the view's name (see Views). Order
 // within a view does not matter. Its JSON form is {"view": [{"column": "text"}]}.
