@@ -119,7 +119,13 @@ func (b *builder) newBlock() (int32, *block) {
 
 func (b *builder) build(root *node, tree *wants) error {
 	start, k := b.newBlock()
-	if err := b.want(k, root, tree, tree.path); err != nil {
+	var err error
+	if nothingWanted := len(tree.slots)+len(tree.children) == 0; nothingWanted && root.kind == tRecord {
+		err = b.wantRecord(k, root, tree, "") // not by a call: the root is at depth 1
+	} else {
+		err = b.want(k, root, tree, "")
+	}
+	if err != nil {
 		return err
 	}
 	k.add(op{code: opEnd, null: never}, "")
@@ -353,7 +359,7 @@ func (b *builder) nulls(k *block, w *wants, where string) {
 }
 
 func (b *builder) wantRecord(k *block, t *node, w *wants, where string) error {
-	if t.meaning == variableDecimal && len(w.children) == 0 {
+	if t.meaning == variableDecimal && len(w.slots) > 0 {
 		b.scalar(k, t, w.slots, never, where)
 		return nil
 	}
