@@ -93,6 +93,8 @@ func (h *hop) start(ctx context.Context, version int16, found map[string]topicMe
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
+		// A resumed partition joins at the next fetch, so an idle one must be short.
+		kgo.FetchMaxWait(200*time.Millisecond),
 		kgo.FetchMaxBytes(fetch),
 		kgo.FetchMaxPartitionBytes(min(fetch, 1<<20)),
 		kgo.OnPartitionsAssigned(h.onAssigned),
