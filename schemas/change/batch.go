@@ -1,26 +1,34 @@
 package change
 
-// Batch is a run of records of one topic on its way into a sink. The engine
-// fills it from committed records only.
+import "errors"
+
+// Batch is what a sink writes in one go: records of one topic, in parts. The
+// same batch is written again until it succeeds, with the same parts and
+// ranges, so that a target can tell a repetition by them.
 type Batch struct {
 	Topic string
-	Parts []Part
+	Parts []Part // by partition, each partition at most once
 }
 
-// Part is a batch's share of one partition: the offsets First to Last, both
-// inclusive. Offsets in between without a record (transaction markers, records
-// compacted away) are part of the range.
+// Part is a run of one partition. First and Last (inclusive) cover every offset
+// consumed, those of transaction markers and of compacted records too, so that
+// the parts of a partition join without gaps: First is the Last before it, plus
+// one. The next batch of this partition begins at Last+1.
 type Part struct {
 	Partition   int32
 	First, Last int64
-	Records     []Record
+	Records     []Record // in offset order; not empty
 }
 
-// Record is one record of an internal or canonical topic. Key and Value are
-// valid until the call they are passed to returns. A nil Value is a tombstone.
+// Record is one record of a part. A nil Value is a tombstone. Timestamp is in
+// milliseconds since 1970-01-01 UTC.
 type Record struct {
 	Offset    int64
-	Timestamp int64 // milliseconds since 1970-01-01 UTC
+	Timestamp int64
 	Key       []byte
 	Value     []byte
 }
+
+// ErrPermanent marks, wrapped, an error of a sink that no repetition can cure:
+// the line stops and waits for a human.
+var ErrPermanent = errors.New("permanent error")
