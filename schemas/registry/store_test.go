@@ -172,8 +172,41 @@ func TestClashingClaims(t *testing.T) {
 	if status, body := ask(t, ours, "POST", "/subjects/d/versions", schemaBody(t, userV3)); status != 409 {
 		t.Errorf("incompatible with what was registered in between: %d %s", status, body)
 	}
+	// The same with schemas that have their ids already, so that only the
+	// version is in dispute.
+	first = true
+	log.set(func() {
+		log.onAppend = func([]byte, []byte) (bool, error) {
+			if first {
+				first = false
+				mustRegister(t, theirs, "e", enum("X"))
+			}
+			return true, nil
+		}
+	})
+	if status, body := ask(t, ours, "POST", "/subjects/e/versions", schemaBody(t, enum("Y"))); status != 409 {
+		t.Errorf("incompatible with what was registered in between: %d %s", status, body)
+	}
 	if diff := cmp.Diff(image(t, theirs), image(t, ours)); diff != "" {
 		t.Errorf("the servers disagree:\n%s", diff)
+	}
+}
+
+// TestLevelOfAnotherServer holds at the next registration.
+func TestLevelOfAnotherServer(t *testing.T) {
+	log := registry.NewMemoryLog()
+	ours, theirs := newServer(t, registry.Config{Log: log}), newServer(t, registry.Config{Log: log})
+	mustRegister(t, ours, "a", userV1)
+	for _, c := range []struct {
+		level  string
+		status int
+	}{{"FULL", 409}, {"NONE", 200}} {
+		if status, body := ask(t, theirs, "PUT", "/config", `{"compatibility":"`+c.level+`"}`); status != 200 {
+			t.Fatal(body)
+		}
+		if status, body := ask(t, ours, "POST", "/subjects/a/versions", schemaBody(t, userV3)); status != c.status {
+			t.Errorf("after their %s: %d %s", c.level, status, body)
+		}
 	}
 }
 
