@@ -37,6 +37,7 @@ type Config struct {
 // Broker is a running broker.
 type Broker struct {
 	dir     string
+	addr    string
 	cluster *kfake.Cluster
 	unclean time.Time
 	stop    sync.Once
@@ -90,7 +91,7 @@ func Start(config Config) (*Broker, error) {
 		return nil, fmt.Errorf("starting the broker over %s on port %d: %w "+
 			"(if the port is taken, choose another; if the data is damaged, rebuild from the sources)", config.Dir, config.Port, err)
 	}
-	b.cluster = cluster
+	b.cluster, b.addr = cluster, cluster.ListenAddrs()[0]
 	return b, nil
 }
 
@@ -132,7 +133,7 @@ func writeNote(path string) error {
 }
 
 // Addr is the host:port clients connect to.
-func (b *Broker) Addr() string { return b.cluster.ListenAddrs()[0] }
+func (b *Broker) Addr() string { return b.addr }
 
 // Unclean gives the time at which an unclean end of an earlier run was
 // noticed; the zero time if there was none.

@@ -1,0 +1,206 @@
+package embedded
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"syncline/deploy/embedded/broker"
+	"syncline/deploy/embedded/chfront"
+	"syncline/deploy/embedded/engine"
+	"syncline/pipelines/run/schemalog"
+	"syncline/schemas/registry"
+)
+
+// Names of the children, for Restart, Kill, Down and Up.
+const (
+	BrokerName   = "broker"
+	RegistryName = "registry"
+	EngineName   = "engine"
+)
+
+// ready is the one line a child writes to standard output.
+type ready struct {
+	Ready   bool      `json:"ready"`
+	Addr    string    `json:"addr"`
+	Unclean time.Time `json:"unclean,omitzero"`
+	Version string    `json:"version,omitempty"`
+}
+
+// childFlags are a child's arguments.
+type childFlags struct {
+	dir, library, binary, brokers string
+	port                          int
+	memory                        int64
+}
+
+// stopGrace bounds a child's clean end, once asked for.
+const stopGrace = 15 * time.Second
+
+// ChildMain runs one of the platform's children if args (os.Args[1:]) ask for
+// it, until it is stopped. handled is false when the arguments are another
+// command's.
+func ChildMain(ctx context.Context, args []string) (handled bool, err error) {
+	if len(args) < 2 || args[0] != "internal" {
+		return false, nil
+	}
+	run, ok := map[string]func(context.Context, childFlags, *slog.Logger, func(ready)) error{
+		BrokerName: runBroker, RegistryName: runRegistry, EngineName: runEngine,
+	}[args[1]]
+	if !ok {
+		return false, nil
+	}
+	var f childFlags
+	flags := flag.NewFlagSet("internal "+args[1], flag.ContinueOnError)
+	flags.StringVar(&f.dir, "dir", "", "data directory")
+	flags.IntVar(&f.port, "port", 0, "port on 127.0.0.1, 0 for a free one")
+	flags.StringVar(&f.library, "library", "", "path of libchdb")
+	flags.StringVar(&f.binary, "binary", "", "path of a clickhouse binary")
+	flags.Int64Var(&f.memory, "memory", 0, "the engine's memory limit in bytes")
+	flags.StringVar(&f.brokers, "brokers", "", "broker address")
+	if err := flags.Parse(args[2:]); err != nil {
+		return true, err
+	}
+	// The terminal sends an interrupt to the whole group: the parent decides
+	// the order in which its children end.
+	signal.Ignore(os.Interrupt)
+	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer cancel()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent
+		cancel()
+	}()
+	context.AfterFunc(ctx, func() {
+		// A child must not outlive its parent, whatever hangs.
+		time.AfterFunc(stopGrace, func() { os.Exit(3) })
+	})
+	log := slog.New(slog.NewTextHandler(newBoundedLog(os.Stderr, maxLogBytes), nil)).With("child", args[1])
+	said := func(r ready) {
+		r.Ready = true
+		line, _ := json.Marshal(r) // a plain struct
+		fmt.Println(string(line))
+	}
+	log.Info("starting", "pid", os.Getpid())
+	if err := run(ctx, f, log, said); err != nil {
+		log.Error("ended", "error", err)
+		return true, fmt.Errorf("%s: %w", args[1], err)
+	}
+	log.Info("ended")
+	return true, nil
+}
+
+// Main makes a program's children out of the program itself: it runs a child
+// if the arguments ask for one, else run, and returns the exit code. In a test
+// binary: os.Exit(embedded.Main(m.Run)).
+func Main(run func() int) int {
+	handled, err := ChildMain(context.Background(), os.Args[1:])
+	if !handled {
+		return run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func runBroker(ctx context.Context, f childFlags, log *slog.Logger, said func(ready)) error {
+	b, err := broker.Start(broker.Config{Dir: f.dir, Port: f.port, Log: log})
+	if err != nil {
+		return err
+	}
+	said(ready{Addr: b.Addr(), Unclean: b.Unclean()})
+	<-ctx.Done()
+	return b.Stop()
+}
+
+func runEngine(ctx context.Context, f childFlags, log *slog.Logger, said func(ready)) error {
+	config := engine.Config{Dir: f.dir, MaxMemory: f.memory}
+	if f.binary != "" {
+		s, err := engine.StartServer(ctx, f.binary, config, f.port)
+		if err != nil {
+			return err
+		}
+		said(ready{Addr: s.Addr})
+		select {
+		case <-ctx.Done():
+			s.Stop()
+			return nil
+		case <-s.Done():
+			return errors.New("the clickhouse server ended by itself; see its server.log")
+		}
+	}
+	// The port first: another process on it must not cost the engine's start.
+	listener, err := listen(ctx, f.port)
+	if err != nil {
+		return err
+	}
+	e, err := engine.Open(f.library, config)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	server := chfront.New(e, chfront.Config{Log: log}).Server()
+	return serve(ctx, server, listener, func() { said(ready{Addr: listener.Addr().String(), Version: e.Version()}) })
+}
+
+func runRegistry(ctx context.Context, f childFlags, log *slog.Logger, said func(ready)) error {
+	listener, err := listen(ctx, f.port)
+	if err != nil {
+		return err
+	}
+	opening, cancel := context.WithTimeout(ctx, startTimeout/2)
+	defer cancel()
+	schemas, err := schemalog.Open(opening, schemalog.Config{
+		Seeds: []string{f.brokers}, Logger: log, Options: []kgo.Opt{kgo.ClientID("syncline-registry")},
+	})
+	if err != nil {
+		return err
+	}
+	defer schemas.Close()
+	handler, err := registry.NewServer(opening, registry.Config{Log: schemas, Logger: log})
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 5 * time.Minute}
+	return serve(ctx, server, listener, func() { said(ready{Addr: listener.Addr().String()}) })
+}
+
+func listen(ctx context.Context, port int) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("listening on 127.0.0.1:%d (taken? choose another port): %w", port, err)
+	}
+	return l, nil
+}
+
+// serve serves until ctx ends, then lets running requests finish for a while.
+func serve(ctx context.Context, server *http.Server, listener net.Listener, started func()) error {
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	started()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace/3)
+	defer cancel()
+	if err := server.Shutdown(ending); err != nil {
+		_ = server.Close()
+	}
+	return nil
+}
