@@ -301,7 +301,7 @@ func TestBrokenLog(t *testing.T) {
 	}
 	// An acknowledged record that the log does not give back.
 	log.set(func() { log.onAppend = func([]byte, []byte) (bool, error) { return false, nil } })
-	if status, body := ask(t, h, "POST", "/subjects/b/versions", schemaBody(t, userV3)); status != 500 || errorCode(t, body) != 50001 {
+	if status, body := ask(t, h, "POST", "/subjects/b/versions", schemaBody(t, userV3)); status != 500 || errorCode(t, body) != 50001 || !strings.Contains(body, "is not in it") {
 		t.Errorf("a swallowed record: %d %s", status, body)
 	}
 }
