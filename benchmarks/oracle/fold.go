@@ -44,9 +44,10 @@ type feedCounts struct {
 }
 
 // folded is a whole recording folded: for each "system.table" the living rows
-// by id, and the counts of each topic.
+// by id and all images of every row, and the counts of each topic.
 type folded struct {
 	tables   map[string]map[string]life
+	images   map[string]map[string][]image // ended lives too, oldest first
 	meanings map[string]map[string]string
 	feeds    map[string]*feedCounts
 }
@@ -62,6 +63,7 @@ func foldRecording(dir string) (*folded, error) {
 	dec := newDecoder(schemas)
 	out := &folded{tables: map[string]map[string]life{}, meanings: map[string]map[string]string{}, feeds: map[string]*feedCounts{}}
 	images := map[string]map[string][]image{}
+	out.images = images
 	highest := map[string]position{} // what a consumer's stored position is, for the counts
 	err = readChanges(dir, func(r record) error {
 		feed := out.feeds[r.Topic]
@@ -118,6 +120,8 @@ func foldRecording(dir string) (*folded, error) {
 	for table, rows := range images {
 		out.tables[table] = map[string]life{}
 		for id, history := range rows {
+			history = byPosition(history)
+			rows[id] = history
 			if l := currentLife(history); len(l) > 0 {
 				out.tables[table][id] = l
 			}
@@ -126,17 +130,21 @@ func foldRecording(dir string) (*folded, error) {
 	return out, nil
 }
 
-// currentLife sorts a row's images and returns those after its last delete.
-func currentLife(history []image) life {
+// byPosition sorts a row's images and keeps one of each position.
+func byPosition(history []image) []image {
 	slices.SortStableFunc(history, func(a, b image) int { return a.at.compare(b.at) })
-	history = slices.CompactFunc(history, func(a, b image) bool { return a.at == b.at })
+	return slices.CompactFunc(history, func(a, b image) bool { return a.at == b.at })
+}
+
+// currentLife returns the images after the row's last delete.
+func currentLife(history []image) life {
 	start := 0
 	for i, img := range history {
 		if img.deleted {
 			start = i + 1
 		}
 	}
-	out := life(history[start:])
+	out := life(slices.Clone(history[start:]))
 	for i, img := range out {
 		row := maps.Clone(img.row)
 		for column, value := range row {
