@@ -1,0 +1,101 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"syncline/pipelines/run"
+	"syncline/processors/account"
+	"syncline/schemas/avsc"
+	"syncline/schemas/canonical"
+	"syncline/schemas/change"
+	"syncline/schemas/registry"
+)
+
+// records frames Avro records with the registry's ids of their schemas.
+type records struct {
+	ids map[string]int // by entity
+
+	mu      sync.Mutex // the encoder is shared by the hops' letters and feeds
+	encoder *canonical.Encoder
+}
+
+// registerRecords registers every schema under "<topic>-value". A schema that is
+// not compatible with the version before it is refused by the registry, and the
+// pipelines do not start.
+func registerRecords(ctx context.Context, schemas Schemas) (*records, error) {
+	encoder, err := canonical.NewEncoder()
+	if err != nil {
+		return nil, err
+	}
+	r := &records{ids: map[string]int{}, encoder: encoder}
+	topics := map[string]string{"letter": TopicLetters, "feed": TopicFeeds}
+	for _, t := range account.Topics() {
+		topics[t.String()] = canonicalTopic + t.String()
+	}
+	for entity, topic := range topics {
+		text, err := avsc.Text(entity)
+		if err != nil {
+			return nil, err
+		}
+		if r.ids[entity], err = schemas.Register(ctx, topic+"-value", text); err != nil {
+			return nil, fmt.Errorf("registering the schema of %s: %w", topic, err)
+		}
+	}
+	return r, nil
+}
+
+func (r *records) frame(entity string, encoded []byte) []byte {
+	return registry.Frame(r.ids[entity], encoded)
+}
+
+func (r *records) encode(entity string, rec any) ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b, err := r.encoder.Encode(registry.AppendFrame(nil, r.ids[entity]), rec)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a %s: %w", entity, err)
+	}
+	return b, nil
+}
+
+func (r *records) feed(out run.Emitter, f *canonical.FeedRecord) error {
+	b, err := r.encode("feed", f)
+	if err != nil {
+		return err
+	}
+	key := []byte(feedKey(f))
+	out.Emit(TopicFeeds, key, key, b)
+	return nil
+}
+
+// maxLetterBytes bounds what a letter quotes of its record: the record itself
+// stays in its topic, under the letter's place.
+const maxLetterBytes = 256 << 10
+
+func (r *records) letter(l change.Letter) (topic string, partitionKey, key, value []byte, err error) {
+	rec := &canonical.LetterRecord{
+		Topic: l.Topic, Partition: l.Partition, Offset: l.Offset, Timestamp: l.Timestamp,
+		Hop: l.Hop, Reason: l.Reason, Message: l.Message, Healed: l.Healed, Key: clip(l.Key), Value: clip(l.Value),
+	}
+	k := []byte(letterKey(l))
+	b, err := r.encode("letter", rec)
+	return TopicLetters, k, k, b, err
+}
+
+func clip(b []byte) *[]byte {
+	if b == nil {
+		return nil
+	}
+	b = b[:min(len(b), maxLetterBytes)]
+	return &b
+}
+
+// Letters encodes the dead letters that the engine writes.
+type Letters struct{ records *records }
+
+// Encode gives the record of a letter. It is safe for concurrent use.
+func (l *Letters) Encode(letter change.Letter) (topic string, partitionKey, key, value []byte, err error) {
+	return l.records.letter(letter)
+}

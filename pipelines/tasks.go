@@ -1,0 +1,126 @@
+package pipelines
+
+import (
+	"strconv"
+
+	"syncline/pipelines/run"
+	"syncline/processors/account"
+	"syncline/processors/document"
+	"syncline/processors/party"
+	"syncline/schemas/canonical"
+	"syncline/schemas/change"
+)
+
+const reasonCorrupt = "record.corrupt"
+
+// documentTask gathers rows into documents.
+type documentTask struct {
+	op        *document.Operator
+	records   *records
+	partition int32
+}
+
+func (t *documentTask) Process(m *run.Message, _ run.Emitter) change.Verdict {
+	row, err := change.DecodeRow(m.Value)
+	if err != nil {
+		return change.Stopped(reasonCorrupt, err)
+	}
+	return t.op.Apply(&row, m.Value)
+}
+
+func (t *documentTask) Flush(out run.Emitter) error {
+	if err := t.op.Flush(documentOutput{out}); err != nil {
+		return err
+	}
+	for _, w := range t.op.Waits() {
+		f := &canonical.FeedRecord{Topic: w.Topic, Hop: "document", Partition: t.partition, Version: w.Version, Waiting: w.Rows}
+		if w.Since > 0 {
+			f.WaitingSince = &w.Since
+		}
+		if err := t.records.feed(out, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *documentTask) Advance(int, run.Emitter) (bool, error) { return false, nil }
+func (t *documentTask) Reset()                                 { t.op.Reset() }
+
+type documentOutput struct{ out run.Emitter }
+
+func (o documentOutput) Document(h change.DocumentHead, stored []byte) {
+	key := h.System + "/" + h.Entity + "/" + h.ID
+	by := key
+	if h.Party != "" {
+		by = h.System + "/" + h.Party
+	}
+	o.out.Emit(TopicDocuments, []byte(by), []byte(key+"/"+h.Party), stored)
+}
+
+// partyTask finds the account of documents.
+type partyTask struct{ op *party.Operator }
+
+func (t *partyTask) Process(m *run.Message, out run.Emitter) change.Verdict {
+	h, err := change.DecodeDocumentHead(m.Value)
+	if err != nil {
+		return change.Stopped(reasonCorrupt, err)
+	}
+	return t.op.Apply(h, m.Value, partyOutput{out})
+}
+
+func (t *partyTask) Flush(run.Emitter) error { return nil }
+func (t *partyTask) Advance(budget int, out run.Emitter) (bool, error) {
+	return t.op.Advance(budget, partyOutput{out})
+}
+func (t *partyTask) Reset() {}
+
+type partyOutput struct{ out run.Emitter }
+
+func (o partyOutput) Account(h change.DocumentHead, a *change.AccountDocument) {
+	key := h.System + "/" + h.Entity + "/" + h.ID
+	by := a.Account[:]
+	if a.Account.IsZero() {
+		by = []byte(key)
+	}
+	o.out.Emit(TopicAccounts, by, []byte(key+"/"+h.Party), change.AppendAccountDocument(nil, a))
+}
+
+// accountTask makes canonical entities.
+type accountTask struct {
+	op      *account.Operator
+	records *records
+}
+
+func (t *accountTask) Process(m *run.Message, _ run.Emitter) change.Verdict {
+	a, err := change.DecodeAccountDocument(m.Value)
+	if err != nil {
+		return change.Stopped(reasonCorrupt, err)
+	}
+	return t.op.Apply(&a, m.Value)
+}
+
+func (t *accountTask) Flush(out run.Emitter) error {
+	return t.op.Flush(accountOutput{out: out, records: t.records})
+}
+
+func (t *accountTask) Advance(int, run.Emitter) (bool, error) { return false, nil }
+func (t *accountTask) Reset()                                 { t.op.Reset() }
+
+type accountOutput struct {
+	out     run.Emitter
+	records *records
+}
+
+func (o accountOutput) Record(topic account.Topic, rec account.Versioned, encoded []byte) {
+	head := rec.Head()
+	key, by := head.EntityID+"/", head.EntityID
+	if head.AccountID != nil {
+		key, by = head.EntityID+"/"+*head.AccountID, *head.AccountID
+	}
+	o.out.Emit(canonicalTopic+topic.String(), []byte(by), []byte(key), o.records.frame(topic.String(), encoded))
+}
+
+func feedKey(f *canonical.FeedRecord) string {
+	return f.Hop + "/" + f.Topic + "/" + strconv.Itoa(int(f.Partition))
+}
