@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	chproto "github.com/ClickHouse/ch-go/proto"
 
@@ -111,10 +112,26 @@ func (q *query) prepare(session *engine.Session, mark string, insert bool) ([]en
 	return params, session.Exec("SET " + strings.Join(list, ", "))
 }
 
-// killWhenGone kills the query if the client disconnects before stop.
+// killWhenGone kills the query if the client disconnects before stop. It
+// tries again and again, as the query may not have begun yet.
 func (q *query) killWhenGone(mark string) (stop func()) {
-	done := context.AfterFunc(q.r.Context(), func() { q.front.kill(mark) })
-	return func() { done() }
+	stopped := make(chan struct{})
+	cancel := context.AfterFunc(q.r.Context(), func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			q.front.kill(mark)
+			select {
+			case <-stopped:
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	return func() {
+		cancel()
+		close(stopped)
+	}
 }
 
 // run executes a statement whose data, if any, is inside it.
