@@ -224,14 +224,28 @@ func (h *hop) shut(err error) {
 	h.side.Wait()
 	h.consumer.CloseAllowingRebalance()
 	h.producer.cl.Close()
-	// After the member is gone, or it would join again.
-	if err == nil && h.cfg.LeaveOnDrain {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		b := kadm.LeaveGroup(h.group).InstanceIDs(h.clientID).Reason("leaving on drain")
-		if _, lerr := h.admin.LeaveGroup(ctx, b); lerr != nil {
-			h.log.Warn("cannot leave the group", "error", lerr)
-		}
-		cancel()
+	if err == nil {
+		leaveGroup(h.cfg, h.group, h.clientID, h.log)
+	}
+}
+
+// leaveGroup takes a static member out of its group, if so configured. It comes
+// after the member's client is closed, or that would join again.
+func leaveGroup(cfg Config, group, instance string, log *slog.Logger) {
+	if !cfg.LeaveOnDrain {
+		return
+	}
+	cl, err := kgo.NewClient(cfg.connectOpts(instance + ".leave")...)
+	if err != nil {
+		log.Warn("cannot leave the group", "error", err)
+		return
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	b := kadm.LeaveGroup(group).InstanceIDs(instance).Reason("leaving on drain")
+	if _, err := kadm.NewClient(cl).LeaveGroup(ctx, b); err != nil {
+		log.Warn("cannot leave the group", "error", err)
 	}
 }
 
