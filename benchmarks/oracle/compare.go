@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -53,7 +54,7 @@ func CompareViews(ctx context.Context, conn driver.Conn, database string, e Expe
 		out.Differences = append(out.Differences, diffs...)
 		has := map[string]bool{}
 		for _, c := range read {
-			has[c.name] = true
+			has[c.as] = true
 		}
 		if slices.ContainsFunc(view.Key, func(k string) bool { return !has[k] }) {
 			out.Tallies = append(out.Tallies, Tally{View: view.Name, Expected: len(e[view.Name])})
@@ -94,17 +95,28 @@ func readable(view View, columns []described) ([]described, []Difference) {
 	var out []described
 	var diffs []Difference
 	for _, c := range view.Columns {
-		i := slices.IndexFunc(columns, func(d described) bool { return d.name == c.Name })
+		named := func(name string) int {
+			return slices.IndexFunc(columns, func(d described) bool { return d.name == name })
+		}
+		i := named(c.Source)
+		if i < 0 {
+			i = named(c.Name)
+		}
 		if i < 0 {
 			if !c.Extra {
 				diffs = append(diffs, Difference{View: view.Name, Column: c.Name, Kind: Missing, Want: "column " + c.Name})
 			}
 			continue
 		}
-		if want := typeOf(c.Kind); want != "" && !c.Extra && !strings.HasPrefix(bare(columns[i].typ), want) {
+		if want := typeOf(c.Kind); want != "" && !strings.HasPrefix(bare(columns[i].typ), want) {
+			if c.Extra {
+				continue
+			}
 			diffs = append(diffs, Difference{View: view.Name, Column: c.Name, Kind: Cell, Want: "type " + want, Got: columns[i].typ})
 		}
-		out = append(out, columns[i])
+		column := columns[i]
+		column.as = c.Name
+		out = append(out, column)
 	}
 	return out, diffs
 }
@@ -122,6 +134,8 @@ func typeOf(kind Kind) string {
 		return "Array("
 	case Date:
 		return "Date"
+	case Bool:
+		return "Bool"
 	default:
 		return ""
 	}
@@ -166,6 +180,9 @@ func compareRows(view View, name string, want, got []Row, has map[string]bool) (
 				continue
 			}
 			a, okA := w[c.Name]
+			if c.Name == "is_approximate" {
+				a, okA = strconv.FormatBool(w["approximate"] != ""), true
+			}
 			b, okB := g[c.Name]
 			if okA != okB || a != b {
 				diffs = append(diffs, Difference{View: name, Key: key, Column: c.Name, Kind: Cell, Want: orNull(a, okA), Got: orNull(b, okB)})

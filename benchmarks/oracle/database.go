@@ -14,8 +14,9 @@ func quote(name string) string {
 	return "`" + strings.NewReplacer(`\`, `\\`, "`", "\\`").Replace(name) + "`"
 }
 
-// described is a column of a table or query as ClickHouse describes it.
-type described struct{ name, typ string }
+// described is a column of a table or query as ClickHouse describes it, and
+// what it is called in a Row.
+type described struct{ name, typ, as string }
 
 // describe returns the columns of a table ("a.b", quoted) or of a query in
 // parentheses.
@@ -39,7 +40,7 @@ func describe(ctx context.Context, conn driver.Conn, source string) ([]described
 		if err := rows.Scan(into...); err != nil {
 			return nil, fmt.Errorf("describing columns: %w", err)
 		}
-		out = append(out, described{name: texts[0], typ: texts[1]})
+		out = append(out, described{name: texts[0], typ: texts[1], as: texts[0]})
 	}
 	return out, rows.Err()
 }
@@ -94,7 +95,7 @@ func readText(ctx context.Context, conn driver.Conn, source string, columns []de
 		r := Row{}
 		for i, c := range columns {
 			if cells[i] != nil {
-				r[c.name] = strings.Clone(*cells[i])
+				r[c.as] = strings.Clone(*cells[i])
 			}
 		}
 		out = append(out, r)

@@ -67,9 +67,11 @@ const (
 type Column struct {
 	Name string
 	Kind Kind
-	// Extra columns are compared where the view has them; the others must be
-	// there.
+	// Extra columns are compared where the view has them in the column's type;
+	// the others must be there.
 	Extra bool
+	// Source is the view's column that is read instead, where there is one.
+	Source string
 }
 
 // View names a view of the database, its key and its columns.
@@ -163,12 +165,18 @@ func Views() []View {
 		lines("subscription_lines", "subscriptions_lines"),
 		lines("invoice_lines", "invoices_lines"),
 		// approximate names the columns ("opened_at", "won_at", …) that come
-		// from a snapshot row.
+		// from a snapshot row. A view may show them as approximate_milestones
+		// and have a boolean under the name approximate, is_approximate here,
+		// which need not be given.
 		{Name: "deals", Key: []string{"deal_id"}, Columns: slices.Concat(
 			columns(UUID, "deal_id", "account_id"),
 			columns(Text, "opportunity_native_id", "order_number", "subscription_number", "invoice_number", "stage"),
 			columns(Time, "opened_at", "won_at", "lost_at", "activated_at", "invoiced_at", "paid_at"),
-			columns(Set, "approximate"), columns(Decimal, "amount"), columns(Text, "currency"))},
+			[]Column{
+				{Name: "approximate", Kind: Set, Source: "approximate_milestones"},
+				{Name: "is_approximate", Kind: Bool, Source: "approximate", Extra: true},
+			},
+			columns(Decimal, "amount"), columns(Text, "currency"))},
 		// Days with neither pairs nor open deals have no row. Percentiles and
 		// max are NULL where count is 0.
 		{Name: "kpi_daily", Key: []string{"day", "metric"}, Columns: slices.Concat(

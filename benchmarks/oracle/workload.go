@@ -53,7 +53,7 @@ func unknowing(name string, rows []Row) []Row {
 	}
 	var absent []string
 	for _, c := range view.Columns {
-		if c.Extra && !slices.ContainsFunc(rows, func(r Row) bool { _, ok := r[c.Name]; return ok }) {
+		if c.Extra && c.Source == "" && !slices.ContainsFunc(rows, func(r Row) bool { _, ok := r[c.Name]; return ok }) {
 			absent = append(absent, c.Name)
 		}
 	}
