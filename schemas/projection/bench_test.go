@@ -3,6 +3,8 @@ package projection_test
 import (
 	"testing"
 
+	"github.com/twmb/avro"
+
 	"syncline/schemas/change"
 	"syncline/schemas/projection"
 )
@@ -49,5 +51,34 @@ func BenchmarkDecodeInvoice(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// The same record by twmb/avro into a generic value, to compare within one run.
+func BenchmarkGenericDecodeInvoice(b *testing.B) {
+	fd := loadFeed(b, feeds[0])
+	d := fd.longest(b, "cdc.erp.public.account_invoice", "Envelope")
+	schema, err := avro.Parse(fd.schemas[d.id])
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(d.avro)))
+	b.ReportAllocs()
+	for b.Loop() {
+		var v any
+		if _, err := schema.Decode(d.avro, &v); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// Compiling happens once for each schema id of a topic.
+func BenchmarkCompileInvoice(b *testing.B) {
+	fd := loadFeed(b, feeds[0])
+	d := fd.longest(b, "cdc.erp.public.account_invoice", "Envelope")
+	for b.Loop() {
+		if _, err := projection.Compile(fd.schemas[d.id], wantAll(invoiceFields), projection.Limits{}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

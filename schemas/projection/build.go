@@ -3,6 +3,8 @@ package projection
 import (
 	"fmt"
 	"strings"
+
+	"syncline/schemas/change"
 )
 
 type opcode uint8
@@ -29,9 +31,9 @@ const (
 	opBool
 	opBytes
 	opString
-	opFixed // n bytes
-	opEnum  // symbols[arg:arg+n]
-	opVariableDecimal
+	opFixed           // n bytes
+	opEnum            // symbols[arg:arg+n]
+	opVariableDecimal // n is 1 if the value comes before the scale
 	opRecord
 	opCopy  // of slot arg
 	opNulls // slots[arg:arg+n]
@@ -45,7 +47,7 @@ type op struct {
 	code    opcode
 	null    uint8
 	meaning meaning
-	flag    bool // opVariableDecimal: the value comes before the scale
+	kind    change.Kind // opInt, opLong: what comes out
 	slot    int32
 	arg     int32
 	n       int32
@@ -108,7 +110,7 @@ type builder struct {
 	blocks []*block
 	skips  map[*node]int32 // the block that steps over a record or union
 	preset []int32         // outputs that some path through the code does not set
-	count  int
+	count  int             // fields and values on wanted paths so far
 }
 
 func (b *builder) newBlock() (int32, *block) {
@@ -366,6 +368,7 @@ func (b *builder) wantRecord(k *block, t *node, w *wants, where string) error {
 	for _, slot := range w.slots {
 		k.add(op{code: opRecord, null: never, slot: slot}, where)
 	}
+	b.count += len(t.fields)
 	for name, child := range w.children {
 		if t.field(name) == nil {
 			b.preset = append(b.preset, child.all()...)
@@ -432,7 +435,7 @@ func (b *builder) wantBranch(k *block, branch *node, w *wants, where string) err
 // scalar adds what decodes a value of t into the first slot and copies it to
 // the others.
 func (b *builder) scalar(k *block, t *node, slots []int32, null uint8, where string) {
-	o := op{null: null, meaning: t.meaning, slot: slots[0], arg: nothing}
+	o := op{null: null, meaning: t.meaning, kind: t.meaning.kindOf(), slot: slots[0], arg: nothing}
 	switch t.kind {
 	case tBoolean:
 		o.code = opBool
@@ -454,7 +457,9 @@ func (b *builder) scalar(k *block, t *node, slots []int32, null uint8, where str
 		o.code, o.arg, o.n = opEnum, int32(len(b.plan.symbols)), int32(len(t.symbols))
 		b.plan.symbols = append(b.plan.symbols, t.symbols...)
 	case tRecord: // a variable scale decimal
-		o.code, o.flag = opVariableDecimal, t.fields[0].name == "value"
+		if o.code = opVariableDecimal; t.fields[0].name == "value" {
+			o.n = 1
+		}
 	}
 	if t.meaning == decimal {
 		o.arg = t.scale

@@ -3,6 +3,7 @@ package projection_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -73,6 +74,55 @@ func TestHasAndWriterDefault(t *testing.T) {
 	}
 	if got := plan.Fields(); len(got) != len(want) || got[2].Path != "after.id" {
 		t.Errorf("Fields: %v", got)
+	}
+}
+
+// Defaults of every kind, right and wrong.
+func TestWriterDefaultKinds(t *testing.T) {
+	for _, c := range []struct {
+		typ, def string
+		want     change.Value
+		ok       bool
+	}{
+		{`"boolean"`, `true`, change.OfBool(true), true},
+		{`"boolean"`, `1`, change.Value{}, false},
+		{`"long"`, `-5`, change.OfInt(-5), true},
+		{`"int"`, `2147483648`, change.Value{}, false},
+		{`"int"`, `1.5`, change.Value{}, false},
+		{`"float"`, `1.5`, change.Value{Kind: change.Double, Int: int64(math.Float64bits(1.5))}, true},
+		{`"double"`, `2`, change.Value{Kind: change.Double, Int: int64(math.Float64bits(2))}, true},
+		{`"double"`, `"2"`, change.Value{}, false},
+		{`"bytes"`, `"\u00ff\u0001"`, change.Value{Kind: change.Bytes, Bytes: []byte{0xff, 1}}, true},
+		{`"bytes"`, `"\u0100"`, change.Value{}, false},
+		{`{"type":"fixed","name":"F","size":2}`, `"ab"`, change.Value{Kind: change.Bytes, Bytes: []byte("ab")}, true},
+		{`{"type":"fixed","name":"F","size":2}`, `"abc"`, change.Value{}, false},
+		{`{"type":"enum","name":"E","symbols":["A","B"]}`, `"B"`, change.OfString("B"), true},
+		{`{"type":"enum","name":"E","symbols":["A","B"]}`, `"C"`, change.Value{}, false},
+		{`["null","string"]`, `"text"`, change.OfString("text"), true}, // the second branch: since 1.12
+		{`["null","string"]`, `7`, change.Value{}, false},
+		{`{"type":"array","items":"int"}`, `[]`, change.Value{}, false},
+		{`{"type":"record","name":"N","fields":[{"name":"a","type":"int","default":1},{"name":"b","type":"int"}]}`, `{"b":2}`, change.Value{Kind: change.Nested}, true},
+		{`{"type":"record","name":"N","fields":[{"name":"a","type":"int"}]}`, `{}`, change.Value{}, false},
+		{`{"type":"record","name":"N","fields":[{"name":"a","type":"int"}]}`, `3`, change.Value{}, false},
+		{`"string"`, `null`, change.Value{}, false},
+	} {
+		schema := strings.Replace(record(c.typ), `},{"name":"y"`, `,"default":`+c.def+`},{"name":"y"`, 1)
+		path := "x"
+		if strings.Contains(c.typ, "array") {
+			path = "y" // an array cannot be wanted; its default is no value
+		}
+		got, ok := mustCompile(t, schema, projection.Limits{}, path).WriterDefault(0)
+		if ok != c.ok || ok && !equal(got, c.want) {
+			t.Errorf("%s, default %s: %v, %v", c.typ, c.def, got, ok)
+		}
+	}
+	// Records whose defaults hold each other twice: 2^24 values in one default.
+	schema := `{"type":"record","name":"R0","fields":[{"name":"v","type":"int","default":1}]}`
+	for i := range 24 {
+		schema = fmt.Sprintf(`{"type":"record","name":"R%d","fields":[{"name":"a","type":%s,"default":{}},{"name":"b","type":"R%d","default":{}}]}`, i+1, schema, i)
+	}
+	if _, ok := mustCompile(t, schema, projection.Limits{}, "a").WriterDefault(0); ok {
+		t.Error("a default without bound was read")
 	}
 }
 
@@ -227,6 +277,14 @@ func TestCompileRefuses(t *testing.T) {
 	if err := plan.Decode(zigzag(1, 1, 2, 1, 3, 1, 4, 0), out[:]); err != nil || out[0].Int != 3 || out[1].Int != 1 {
 		t.Error(err, out)
 	}
+	_, err := projection.Compile(shop, wantAll([]string{"after.price", "after.price.scale"}), projection.Limits{})
+	if !errors.Is(err, projection.ErrWanted) || !strings.Contains(err.Error(), "parts") {
+		t.Errorf("a decimal and its scale: %v", err)
+	}
+	plan = mustCompile(t, shop, projection.Limits{}, "before.price.scale")
+	if err := plan.Decode(slices.Concat(zigzag(1, 7, 1, 0, 0, 2), counted("\x01"), zigzag(0), counted("l"), zigzag(0, 0, 0), counted("d"), zigzag(0)), out[:1]); err != nil || out[0].Int != 2 {
+		t.Error(err, out[0])
+	}
 	// A union of many records, each holding the union again, multiplies.
 	var wider strings.Builder
 	wider.WriteString(`{"type":"record","name":"R0","fields":[{"name":"n","type":["null","R0"`)
@@ -234,8 +292,8 @@ func TestCompileRefuses(t *testing.T) {
 		fmt.Fprintf(&wider, `,{"type":"record","name":"S%d","fields":[{"name":"n","type":["null","R0"]}]}`, i)
 	}
 	wider.WriteString(`]}]}`)
-	_, err := projection.Compile(wider.String(), wantAll([]string{strings.TrimSuffix(strings.Repeat("n.", 30), ".")}), projection.Limits{})
-	if !errors.Is(err, projection.ErrWanted) && !errors.Is(err, projection.ErrSchema) {
+	_, err = projection.Compile(wider.String(), wantAll([]string{strings.TrimSuffix(strings.Repeat("n.", 30), ".")}), projection.Limits{})
+	if !errors.Is(err, projection.ErrWanted) || !strings.Contains(err.Error(), "too many") {
 		t.Errorf("multiplying unions: %v", err)
 	}
 }

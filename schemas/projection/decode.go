@@ -147,15 +147,13 @@ func (m *machine) run(pc int32, at, depth int) int {
 			if at < 0 {
 				return m.fail(pc, start, varintError(at))
 			}
-			if o.meaning == plain {
-				m.out[o.slot] = change.Value{Kind: change.Int, Int: x}
-				break
+			if o.meaning >= timestampMillis {
+				var ok bool
+				if x, ok = toMicros(x, o.meaning); !ok {
+					return m.fail(pc, start, ErrRange)
+				}
 			}
-			v, ok := number(x, o.meaning)
-			if !ok {
-				return m.fail(pc, start, ErrRange)
-			}
-			m.out[o.slot] = v
+			m.out[o.slot] = change.Value{Kind: o.kind, Int: x}
 		case opFloat:
 			if len(data)-at < 4 {
 				return m.fail(pc, start, ErrTruncated)
@@ -269,19 +267,25 @@ func (m *machine) skipRun(first, n int32, at int) int {
 		}
 		switch s &^ (stepOptional | stepNull) {
 		case stepInt:
-			if c >= 0x80 {
-				at = skipLongVarint(data, at-1, 5)
+			if c < 0x80 {
+				continue
 			}
+			if at < len(data) && data[at] < 0x80 {
+				at++
+				continue
+			}
+			at = skipLongVarint(data, at-1, 5)
 		case stepLong:
-			if c >= 0x80 {
-				at = skipLongVarint(data, at-1, 10)
+			if c < 0x80 {
+				continue
 			}
+			at = skipLongVarint(data, at-1, 10)
 		case stepBytes:
 			if c < 0x80 && c&1 == 0 && int(c>>1) <= len(data)-at {
 				at += int(c >> 1)
-			} else {
-				at = skipBytes(data, at-1)
+				continue
 			}
+			at = skipBytes(data, at-1)
 		case stepBool:
 			if c > 1 {
 				return m.failStep(first, i, start, ErrBadBool)
@@ -383,7 +387,7 @@ func (m *machine) skipBlocks(pc int32, at, depth int) int {
 func (m *machine) variableDecimal(pc int32, at int) int {
 	o, data, start := &m.plan.ops[pc], m.data, at
 	var scale, size int64
-	if !o.flag {
+	if o.n == 0 {
 		if scale, at = readInt(data, at); at < 0 {
 			return m.fail(pc, start, varintError(at))
 		}
@@ -397,7 +401,7 @@ func (m *machine) variableDecimal(pc int32, at int) int {
 	end := at + int(size)
 	raw := data[at:end:end]
 	at = end
-	if o.flag {
+	if o.n == 1 {
 		if scale, at = readInt(data, at); at < 0 {
 			return m.fail(pc, end, varintError(at))
 		}

@@ -14,11 +14,11 @@ type meaning uint8
 const (
 	plain meaning = iota
 	date
-	timestampMillis
 	timestampMicros
+	durationMicros
+	timestampMillis // the first whose numbers are not taken as they are
 	timestampNanos
 	durationMillis
-	durationMicros
 	durationNanos
 	decimal
 	zonedTimestamp  // text, ISO-8601

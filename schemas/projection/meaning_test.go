@@ -214,6 +214,7 @@ func FuzzZonedTimestamp(f *testing.F) {
 	f.Add("2026-11-22T10:15:30.123456Z")
 	f.Add("1969-12-31T23:59:59.9999999+02:00")
 	f.Add("+294247-01-10T04:00:25.200Z")
+	f.Add("0000-01-01T0:00:00Z")
 	f.Fuzz(func(t *testing.T, text string) {
 		got, ok := zoned(t, text)
 		want, err := time.Parse(time.RFC3339Nano, text)
@@ -228,7 +229,8 @@ func FuzzZonedTimestamp(f *testing.F) {
 		if ok && got != want.UnixMicro() {
 			t.Errorf("%q: %d, want %d", text, got, want.UnixMicro())
 		}
-		if !ok && fraction <= 9 && text[len(text)-1] == 'Z' && offset == 0 {
+		// The standard library also reads an hour of one digit.
+		if !ok && fraction <= 9 && text[len(text)-1] == 'Z' && offset == 0 && text[13] == ':' {
 			t.Errorf("%q is not read", text)
 		}
 	})

@@ -19,23 +19,21 @@ func textKind(raw []byte, kind change.Kind) change.Kind {
 	return kind
 }
 
-// number gives an int or long the meaning of its type; false if the result
-// does not fit. Rounding is down, also before 1970, so that order is kept.
-func number(x int64, m meaning) (change.Value, bool) {
+// toMicros turns milliseconds or nanoseconds into microseconds; false if the
+// result does not fit. Rounding is down, also before 1970, so that order is
+// kept.
+func toMicros(x int64, m meaning) (int64, bool) {
 	switch m {
 	case timestampMillis, durationMillis:
-		if x > math.MaxInt64/1000 || x < math.MinInt64/1000 {
-			return change.Value{}, false
-		}
-		x *= 1000
+		return x * 1000, x <= math.MaxInt64/1000 && x >= math.MinInt64/1000
 	case timestampNanos, durationNanos:
 		down := x / 1000
 		if x%1000 < 0 {
 			down--
 		}
-		x = down
+		return down, true
 	}
-	return change.Value{Kind: m.kindOf(), Int: x}, true
+	return x, true
 }
 
 // meant gives string, bytes or fixed the meaning of its type. It does not
