@@ -77,8 +77,16 @@ func ChildMain(ctx context.Context, args []string) (handled bool, err error) {
 	// The terminal sends an interrupt to the whole group: the parent decides
 	// the order in which its children end.
 	signal.Ignore(os.Interrupt)
-	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// Never given back: the parent closes the input and signals, and the later
+	// of the two must not end a child that is already ending cleanly.
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGTERM)
+	go func() {
+		<-asked
+		cancel()
+	}()
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent
 		cancel()

@@ -190,8 +190,8 @@ func TestInsertForms(t *testing.T) {
 func TestTruncatedInsertWritesNothing(t *testing.T) {
 	conn := connect(t, server.addr)
 	table(t, conn, "truncated", "(a UInt32) ENGINE = MergeTree ORDER BY a")
-	// Many whole rows, then the connection breaks.
-	body := io.MultiReader(strings.NewReader(strings.Repeat("1\n", 500_000)), brokenReader{})
+	// More whole rows than the engine's default blocks hold, then the connection breaks.
+	body := io.MultiReader(strings.NewReader(strings.Repeat("1\n", 3_000_000)), brokenReader{})
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, at("INSERT INTO truncated FORMAT CSV"), body)
 	if err != nil {
 		t.Fatal(err)
