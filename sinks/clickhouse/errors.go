@@ -1,0 +1,129 @@
+package clickhouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// ErrPermanent is wrapped by errors that sending the same again cannot cure.
+var ErrPermanent = errors.New("permanent")
+
+// Error says what could not be done, to which table and offsets, by which rule
+// and what to do about it. Its text holds no password.
+type Error struct {
+	Op        string // "writing", "reading offsets of", …
+	Table     string
+	Range     string // partitions and offsets, "" where none are concerned
+	Rule, Fix string // "" where nothing is known beyond Err
+	Err       error
+
+	permanent bool
+	secret    string
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Op)
+	for _, s := range []string{e.Table, e.Range} {
+		if s != "" {
+			b.WriteString(" " + s)
+		}
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	for _, s := range []string{e.Rule, e.Fix} {
+		if s != "" {
+			b.WriteString("; " + s)
+		}
+	}
+	if e.secret == "" {
+		return b.String()
+	}
+	return strings.ReplaceAll(b.String(), e.secret, "***")
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is reports whether target is ErrPermanent and e is.
+func (e *Error) Is(target error) bool { return target == ErrPermanent && e.permanent } //nolint:errorlint // a sentinel
+
+// Permanent reports whether sending the same again cannot help: the caller must
+// stop and show the error. Otherwise it must send the same batch again.
+func (e *Error) Permanent() bool { return e.permanent }
+
+// advice is what we know of an answer of the server.
+type advice struct{ rule, fix string }
+
+// permanentCodes are the answers that do not change by themselves. Every other
+// answer is worth another try: to lose patience would lose nothing but time, to
+// give up wrongly stops the pipeline.
+func permanentCode(code int32) (advice, bool) {
+	const (
+		migrate = "run the migrations"
+		report  = "this is a fault of the sink: keep the batch's offsets and report it"
+	)
+	switch code {
+	case 60, 81: // UNKNOWN_TABLE, UNKNOWN_DATABASE
+		return advice{"the sink writes only into tables that its migrations made", migrate}, true
+	case 16, 47: // NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_IDENTIFIER
+		return advice{"a table must have every column that the sink knows before the sink writes", migrate + " before starting this version"}, true
+	case 53, 70, 349, 407, 321: // types
+		return advice{"a column must hold every value of its field", "compare the table's columns with the migrations"}, true
+	case 6, 27, 41, 33, 62, 73, 117, 131: // parsing, syntax, format
+		return advice{"the server must be able to read what the sink sends", report}, true
+	case 115: // UNKNOWN_SETTING
+		return advice{"exactly-once inserts need these settings", "use a server of version 24.8 or later"}, true
+	case 164, 497, 192, 193, 194, 195, 516, 517: // READONLY, ACCESS_DENIED, credentials
+		return advice{"the user must be able to sign in, and to select, insert and create in the database", "correct user and password, or grant it"}, true
+	case 36, 43, 44, 46, 48: // BAD_ARGUMENTS, illegal types, UNKNOWN_FUNCTION, NOT_IMPLEMENTED
+		return advice{"the server must know what the migrations use", "use a server of version 24.8 or later"}, true
+	}
+	return advice{}, false
+}
+
+// fault classifies err. A nil err stays nil.
+func (w *Writer) fault(op, table, offsets string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var known *Error
+	if errors.As(err, &known) {
+		return err
+	}
+	e := &Error{Op: op, Table: table, Range: offsets, Err: err, secret: w.opts.Password}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return e
+	}
+	var exception *clickhouse.Exception
+	if errors.As(err, &exception) {
+		a, permanent := permanentCode(exception.Code)
+		e.Rule, e.Fix, e.permanent = a.rule, a.fix, permanent
+		return e
+	}
+	var answer *clickhouse.HTTPError
+	if errors.As(err, &answer) {
+		switch s := answer.StatusCode; {
+		case s == http.StatusRequestTimeout || s == http.StatusTooEarly || s == http.StatusTooManyRequests:
+		case s == http.StatusUnauthorized || s == http.StatusForbidden:
+			e.permanent = true
+			e.Rule, e.Fix = "the user must be able to sign in", "correct user and password"
+		case s >= 400 && s < 500:
+			e.permanent = true
+			e.Rule, e.Fix = "the address must be that of a ClickHouse HTTP interface", "correct the address"
+		}
+	}
+	return e
+}
+
+// broken is a permanent fault found on our side.
+func (w *Writer) broken(op, table, offsets, rule, fix string, err error) error {
+	return &Error{Op: op, Table: table, Range: offsets, Rule: rule, Fix: fix, Err: err, permanent: true, secret: w.opts.Password}
+}

@@ -1,0 +1,57 @@
+package clickhouse
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/pressly/goose/v3"
+)
+
+//go:embed ddl/*.sql
+var ddl embed.FS
+
+// Migrate makes the database and brings its tables and views to this version.
+// It is idempotent, and two processes that do it at once do no harm: every
+// statement says IF NOT EXISTS or OR REPLACE. A database that a later version
+// has migrated is left as it is.
+func (w *Writer) Migrate(ctx context.Context) error {
+	if err := w.createDatabase(ctx); err != nil {
+		return w.fault("creating database", w.opts.Database, "", err)
+	}
+	provider, err := w.provider()
+	if err != nil {
+		return w.fault("migrating", w.opts.Database, "", err)
+	}
+	defer func() { _ = provider.Close() }() // nothing is pending once Up has returned
+	results, err := provider.Up(ctx)
+	for _, r := range results {
+		w.opts.Logger.InfoContext(ctx, "migrated ClickHouse", "database", w.opts.Database, "migration", r.Source.Path, "duration", r.Duration)
+	}
+	if err != nil {
+		return w.fault("migrating", w.opts.Database, "", err)
+	}
+	return nil
+}
+
+func (w *Writer) createDatabase(ctx context.Context) (err error) {
+	// Not over the writer's own connections: they ask for the database.
+	conn, err := clickhouse.Open(w.opts.client("default"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	return conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+w.opts.Database)
+}
+
+func (w *Writer) provider() (*goose.Provider, error) {
+	files, err := fs.Sub(ddl, "ddl")
+	if err != nil {
+		return nil, fmt.Errorf("reading migrations: %w", err)
+	}
+	return goose.NewProvider(goose.DialectClickHouse, clickhouse.OpenDB(w.opts.client(w.opts.Database)), files,
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+}
