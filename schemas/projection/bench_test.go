@@ -1,6 +1,8 @@
 package projection_test
 
 import (
+	"slices"
+	"sync"
 	"testing"
 
 	"github.com/twmb/avro"
@@ -36,6 +38,31 @@ func TestDecodeDoesNotAllocate(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations a record, want 0", n)
 	}
+}
+
+// One plan in many goroutines; what the race detector would object to is the
+// point, the values are checked along the way.
+func TestPlanIsSafeForConcurrentUse(t *testing.T) {
+	plan, data := invoice(t, invoiceFields)
+	want := make([]change.Value, len(invoiceFields))
+	if err := plan.Decode(data, want); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			out := make([]change.Value, len(want))
+			for range 200 {
+				if err := plan.Decode(data, out); err != nil || !slices.EqualFunc(out, want, equal) {
+					t.Errorf("%v: %v", err, out)
+					return
+				}
+				_ = plan.Decode(data[:20], out)
+				_, _ = plan.WriterDefault(6)
+			}
+		})
+	}
+	group.Wait()
 }
 
 func BenchmarkDecodeInvoice(b *testing.B) {
