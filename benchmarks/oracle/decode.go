@@ -100,9 +100,8 @@ func (d *decoder) meaning(subject string) (map[string]string, error) {
 	}
 	var envelope struct {
 		Fields []struct {
-			Name string            `json:"name"`
-			Type []json.RawMessage `json:"-"`
-			Raw  json.RawMessage   `json:"type"`
+			Name string          `json:"name"`
+			Raw  json.RawMessage `json:"type"`
 		} `json:"fields"`
 	}
 	if err := json.Unmarshal([]byte(d.schemas.byID[versions[len(versions)-1]]), &envelope); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"math/big"
 	"net/http"
@@ -45,54 +46,88 @@ func entityTopics() []entityTopic {
 	}
 }
 
+// TopicRecord is one record of a canonical topic. A nil Value is a tombstone.
+type TopicRecord struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Key       []byte
+	Value     []byte
+}
+
+// SchemaByID returns the text of the schema with that id.
+type SchemaByID func(ctx context.Context, id uint32) (string, error)
+
 // CompareTopics reads the canonical topics from their beginning, read
-// committed, and compares the newest record of each key with what the views
-// must show. Over the whole history the versions of a key must rise, a key must
-// keep to one partition and equal its record's ids, and no record may be a
-// Kafka tombstone. Money must be conserved per currency. Nothing may be writing
+// committed, and compares them as CompareRecords does. Nothing may be writing
 // meanwhile. The registry is asked for schemas over plain HTTP.
 func CompareTopics(ctx context.Context, brokers []string, registryURL string, e Expected) (Report, error) {
 	if err := e.complete(); err != nil {
 		return Report{}, err
 	}
-	names := make([]string, 0, len(entityTopics()))
-	for _, t := range entityTopics() {
-		names = append(names, t.topic)
-	}
-	reader := topicReader{
-		schemas: schemaReader{base: strings.TrimRight(registryURL, "/"), client: &http.Client{Timeout: registryTimeout}, known: map[uint32]*avro.Schema{}},
-		topics:  map[string]*topicState{},
-	}
-	for _, n := range names {
-		reader.topics[n] = &topicState{latest: map[string]map[string]any{}, partition: map[string]int32{}, version: map[string]int64{}}
-	}
-	if err := reader.read(ctx, brokers, names); err != nil {
+	registry := registryClient{base: strings.TrimRight(registryURL, "/"), client: &http.Client{Timeout: registryTimeout}}
+	reader := newTopicReader(registry.schema)
+	if err := reader.read(ctx, brokers); err != nil {
 		return Report{}, err
 	}
-	products := productNames(reader.topics["canonical.product"])
-	var out Report
-	for _, t := range entityTopics() {
-		state := reader.topics[t.topic]
-		out.Differences = append(out.Differences, state.wrong...)
-		if state.absent {
-			out.Tallies = append(out.Tallies, Tally{View: t.topic, Expected: len(e[t.view])})
-			out.Differences = append(out.Differences, Difference{View: t.topic, Kind: Missing, Want: "the topic"})
+	return reader.compare(e)
+}
+
+// CompareRecords compares the newest record of each key with what the views
+// must show. Over the whole history the versions of a key must rise, a key must
+// keep to one partition and equal its record's ids, and no record may be a
+// Kafka tombstone. Money must be conserved per currency. Records of a partition
+// must come in their order; topics that are not canonical are passed over.
+func CompareRecords(ctx context.Context, records iter.Seq[TopicRecord], schemas SchemaByID, e Expected) (Report, error) {
+	if err := e.complete(); err != nil {
+		return Report{}, err
+	}
+	reader := newTopicReader(schemas)
+	for r := range records {
+		if reader.topics[r.Topic] == nil {
 			continue
 		}
-		rows, lineRows, has, err := t.rows(state, products)
-		if err != nil {
-			return Report{}, fmt.Errorf("reading %s: %w", t.topic, err)
+		if err := reader.take(ctx, r); err != nil {
+			return Report{}, fmt.Errorf("reading %s/%d, offset %d: %w", r.Topic, r.Partition, r.Offset, err)
 		}
-		view, _ := ViewNamed(t.view)
-		tally, diffs := compareRows(view, t.topic, e[t.view], rows, has)
+	}
+	return reader.compare(e)
+}
+
+func newTopicReader(schemas SchemaByID) *topicReader {
+	t := &topicReader{schemas: schemaReader{source: schemas, known: map[uint32]*avro.Schema{}}, topics: map[string]*topicState{}}
+	for _, et := range entityTopics() {
+		t.topics[et.topic] = &topicState{latest: map[string]map[string]any{}, partition: map[string]int32{}, version: map[string]int64{}}
+	}
+	return t
+}
+
+// compare compares what was read.
+func (t *topicReader) compare(e Expected) (Report, error) {
+	products := productNames(t.topics["canonical.product"])
+	var out Report
+	for _, et := range entityTopics() {
+		state := t.topics[et.topic]
+		out.Differences = append(out.Differences, state.wrong...)
+		if state.absent {
+			out.Tallies = append(out.Tallies, Tally{View: et.topic, Expected: len(e[et.view])})
+			out.Differences = append(out.Differences, Difference{View: et.topic, Kind: Missing, Want: "the topic"})
+			continue
+		}
+		rows, lineRows, has, err := et.rows(state, products)
+		if err != nil {
+			return Report{}, fmt.Errorf("reading %s: %w", et.topic, err)
+		}
+		view, _ := ViewNamed(et.view)
+		tally, diffs := compareRows(view, et.topic, e[et.view], rows, has)
 		out.Tallies, out.Differences = append(out.Tallies, tally), append(out.Differences, diffs...)
-		if t.lines != "" {
-			view, _ := ViewNamed(t.lines)
+		if et.lines != "" {
+			view, _ := ViewNamed(et.lines)
 			all := map[string]bool{}
 			for _, c := range view.Columns {
 				all[c.Name] = true
 			}
-			tally, diffs := compareRows(view, t.topic+" lines", e[t.lines], lineRows, all)
+			tally, diffs := compareRows(view, et.topic+" lines", e[et.lines], lineRows, all)
 			out.Tallies, out.Differences = append(out.Tallies, tally), append(out.Differences, diffs...)
 		}
 	}
@@ -115,7 +150,7 @@ type topicReader struct {
 }
 
 // read consumes the topics up to their last stable offsets of now.
-func (t *topicReader) read(ctx context.Context, brokers, names []string) error {
+func (t *topicReader) read(ctx context.Context, brokers []string) error {
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(brokers...),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
@@ -133,11 +168,9 @@ func (t *topicReader) read(ctx context.Context, brokers, names []string) error {
 		return fmt.Errorf("listing topics: %w", err)
 	}
 	var there []string
-	for _, n := range names {
-		if existing.Has(n) {
+	for n, state := range t.topics {
+		if state.absent = !existing.Has(n); !state.absent {
 			there = append(there, n)
-		} else {
-			t.topics[n].absent = true
 		}
 	}
 	if len(there) == 0 {
@@ -192,7 +225,7 @@ func (t *topicReader) read(ctx context.Context, brokers, names []string) error {
 				return
 			}
 			if r.Offset < end && !r.Attrs.IsControl() {
-				if err := t.take(ctx, r); err != nil {
+				if err := t.take(ctx, TopicRecord{r.Topic, r.Partition, r.Offset, r.Key, r.Value}); err != nil {
 					failed = fmt.Errorf("reading %s/%d, offset %d: %w", r.Topic, r.Partition, r.Offset, err)
 				}
 			}
@@ -217,7 +250,7 @@ func cmpErr(errs ...error) error {
 }
 
 // take folds one record into its topic's state.
-func (t *topicReader) take(ctx context.Context, r *kgo.Record) error {
+func (t *topicReader) take(ctx context.Context, r TopicRecord) error {
 	s := t.topics[r.Topic]
 	key := string(r.Key)
 	wrong := func(kind DifferenceKind, column, want, got string) {
@@ -392,10 +425,9 @@ func valueText(kind Kind, value any) (string, bool, error) {
 	}
 }
 
-// schemaReader decodes framed Avro by the writer's schema from a registry.
+// schemaReader decodes framed Avro by the writer's schema.
 type schemaReader struct {
-	base   string
-	client *http.Client
+	source SchemaByID
 	known  map[uint32]*avro.Schema
 }
 
@@ -406,8 +438,12 @@ func (s *schemaReader) decode(ctx context.Context, data []byte) (map[string]any,
 	}
 	schema := s.known[id]
 	if schema == nil {
-		if schema, err = s.fetch(ctx, id); err != nil {
-			return nil, fmt.Errorf("asking %s for schema %d: %w", s.base, id, err)
+		text, err := s.source(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("looking up schema %d: %w", id, err)
+		}
+		if schema, err = avro.Parse(text); err != nil {
+			return nil, fmt.Errorf("parsing schema %d: %w", id, err)
 		}
 		s.known[id] = schema
 	}
@@ -422,32 +458,38 @@ func (s *schemaReader) decode(ctx context.Context, data []byte) (map[string]any,
 	return out, nil
 }
 
-func (s *schemaReader) fetch(ctx context.Context, id uint32) (*avro.Schema, error) {
+// registryClient asks a schema registry over plain HTTP.
+type registryClient struct {
+	base   string
+	client *http.Client
+}
+
+func (s registryClient) schema(ctx context.Context, id uint32) (string, error) {
 	to, err := url.JoinPath(s.base, "schemas", "ids", strconv.FormatUint(uint64(id), 10))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxSchema))
 	if err != nil {
-		return nil, err
+		return "", fmt.Errorf("reading answer of %s: %w", to, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("answer %s: %.200s", resp.Status, body)
+		return "", fmt.Errorf("%s answers %s: %.200s", to, resp.Status, body)
 	}
 	var answer struct {
 		Schema string `json:"schema"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, err
+		return "", fmt.Errorf("reading answer of %s: %w", to, err)
 	}
-	return avro.Parse(answer.Schema)
+	return answer.Schema, nil
 }
