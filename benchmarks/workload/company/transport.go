@@ -251,11 +251,11 @@ func (tr *transport) spoil(t *table, vals []val, value []byte, keyID int) (key, 
 		bad = append(value[:len(value):len(value)], "and more"...)
 	case poisonText:
 		bad = []byte(`{"op":"u","after":{"note":"JSON on a topic of Avro"}}`)
-	case poisonKey:
+	case poisonKey: // key and value: who reads the value only must refuse it too
 		key = append(frame(nil, keyID), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
-		bad = value
+		bad = value[:5+(len(value)-5)/3]
 	case poisonNoKey:
-		key, bad = nil, value
+		key, bad = nil, value[:5+(len(value)-5)/4]
 	}
 	return key, bad
 }
