@@ -162,7 +162,7 @@ func (w *world) feed(topic string, keys int) (stop func() map[int]int) {
 			select {
 			case <-quit:
 				return
-			case <-time.After(3 * time.Millisecond):
+			case <-time.After(8 * time.Millisecond):
 			}
 			recs := make([]*kgo.Record, 0, keys)
 			for i := range keys {

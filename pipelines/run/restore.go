@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"syncline/processors/state"
 )
@@ -169,6 +171,7 @@ func (h *hop) readChangelog(ctx context.Context, parts map[int32]bool, byName ma
 		return fmt.Errorf("listing starts of %s: %w", name, err)
 	}
 	until := map[int32]int64{}
+	at := map[int32]int64{}
 	from := map[int32]kgo.Offset{}
 	for p := range parts {
 		end, ok := ends.Lookup(name, p)
@@ -178,6 +181,7 @@ func (h *hop) readChangelog(ctx context.Context, parts map[int32]bool, byName ma
 		}
 		if end.Offset > start.Offset {
 			until[p] = end.Offset
+			at[p] = start.Offset
 			from[p] = kgo.NewOffset().At(start.Offset)
 		}
 	}
@@ -198,7 +202,7 @@ func (h *hop) readChangelog(ctx context.Context, parts map[int32]bool, byName ma
 		return fmt.Errorf("making the restore client: %w", err)
 	}
 	defer cl.Close()
-	for quiet := 0; len(until) > 0; {
+	for len(until) > 0 {
 		pollCtx, cancel := context.WithTimeout(ctx, time.Second)
 		fetches := cl.PollFetches(pollCtx)
 		cancel()
@@ -209,16 +213,21 @@ func (h *hop) readChangelog(ctx context.Context, parts map[int32]bool, byName ma
 			return err
 		}
 		if fetches.Err0() != nil && errors.Is(fetches.Err0(), context.DeadlineExceeded) {
-			// Nothing for a while: either a transaction is still open below the end
-			// (wait: the broker ends it), or the tail was compacted away.
-			if quiet++; quiet >= 2 {
-				if err := h.dropDecided(ctx, name, until); err != nil {
+			// Nothing for a while: a slow broker, a transaction still open below the
+			// end (the broker ends it), or a tail that was compacted away.
+			for p, end := range until {
+				empty, err := nothingBetween(ctx, cl, name, p, at[p], end)
+				if err != nil {
 					return err
 				}
+				if empty {
+					delete(until, p)
+					continue
+				}
+				h.log.Info("restore waits for the broker, or for an open transaction to end", "changelog", name, "partition", p, "at", at[p], "end", end)
 			}
 			continue
 		}
-		quiet = 0
 		for _, fe := range fetches.Errors() {
 			return fmt.Errorf("reading changelog %s/%d: %w", fe.Topic, fe.Partition, fe.Err)
 		}
@@ -228,6 +237,7 @@ func (h *hop) readChangelog(ctx context.Context, parts map[int32]bool, byName ma
 				if !r.Attrs.IsControl() && failed == nil {
 					failed = restoreRecord(r, byName)
 				}
+				at[p.Partition] = r.Offset + 1
 				if end, ok := until[p.Partition]; ok && r.Offset+1 >= end {
 					delete(until, p.Partition)
 				}
@@ -240,25 +250,63 @@ func (h *hop) readChangelog(ctx context.Context, parts map[int32]bool, byName ma
 	return nil
 }
 
-// dropDecided takes those partitions off the list that have nothing left to
-// decide and yet gave nothing for two seconds: what was there at the end has
-// been compacted away. Were that wrong, the self-check would tell.
-func (h *hop) dropDecided(ctx context.Context, name string, until map[int32]int64) error {
-	stable, err := h.admin.ListCommittedOffsets(ctx, name)
-	if err == nil {
-		err = stable.Error()
+// nothingBetween proves by a fetch of its own that a partition has no record,
+// not even a control record, from at on, and that nothing below end is still
+// undecided. Compaction can leave a tail like that; the client passes over it
+// in silence.
+func nothingBetween(ctx context.Context, cl *kgo.Client, topic string, partition int32, at, end int64) (bool, error) {
+	leader, _, err := cl.PartitionLeader(topic, partition)
+	if err != nil || leader < 0 {
+		return false, nil //nolint:nilerr // not known yet; asked again
 	}
+	meta, err := describeTopics(ctx, kadm.NewClient(cl), []string{topic})
 	if err != nil {
-		return fmt.Errorf("listing stable ends of %s: %w", name, err)
+		return false, err
 	}
-	for p, end := range until {
-		if o, ok := stable.Lookup(name, p); ok && o.Offset >= end {
-			delete(until, p)
-			continue
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 100, 1, 1<<20
+	req.IsolationLevel = 1
+	req.SessionEpoch = -1
+	part := kmsg.NewFetchRequestTopicPartition()
+	part.Partition, part.FetchOffset, part.PartitionMaxBytes = partition, at, 1<<20
+	t := kmsg.NewFetchRequestTopic()
+	t.Topic, t.TopicID = topic, meta[topic].id
+	t.Partitions = append(t.Partitions, part)
+	req.Topics = append(req.Topics, t)
+	raw, err := cl.Broker(int(leader)).RetriableRequest(ctx, req)
+	if err != nil {
+		return false, fmt.Errorf("fetching %s/%d at %d: %w", topic, partition, at, err)
+	}
+	resp := raw.(*kmsg.FetchResponse) //nolint:forcetypeassert // kgo answers in kind
+	for _, rt := range resp.Topics {
+		for _, rp := range rt.Partitions {
+			if rp.Partition != partition {
+				continue
+			}
+			if err := kerr.ErrorForCode(rp.ErrorCode); err != nil {
+				return false, fmt.Errorf("fetching %s/%d at %d: %w", topic, partition, at, err)
+			}
+			return rp.LastStableOffset >= end && !hasRecords(rp.RecordBatches), nil
 		}
-		h.log.Info("restore waits for an open transaction to end", "changelog", name, "partition", p)
 	}
-	return nil
+	return false, nil
+}
+
+// hasRecords says whether record batches (magic 2) hold any record. What it
+// cannot read counts as one.
+func hasRecords(b []byte) bool {
+	const header, lengthAt, magicAt, countAt = 61, 8, 16, 57
+	for len(b) > 0 {
+		if len(b) < header || b[magicAt] != 2 || binary.BigEndian.Uint32(b[countAt:]) > 0 {
+			return true
+		}
+		size := int(binary.BigEndian.Uint32(b[lengthAt:])) + lengthAt + 4
+		if size < header || size > len(b) {
+			return true
+		}
+		b = b[size:]
+	}
+	return false
 }
 
 func restoreRecord(r *kgo.Record, byName map[string]*restored) error {

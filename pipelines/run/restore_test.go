@@ -221,3 +221,55 @@ func TestRestoreAfterCompaction(t *testing.T) {
 	}
 	w.checkTotals(w.topic("counts"), totals(800, 20))
 }
+
+func TestNothingBetweenIsProven(t *testing.T) {
+	w := newWorld(t)
+	topic := w.create("log", 1)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.brokers...), kgo.TransactionalID(w.name+".test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ask := func(at, end int64) bool {
+		t.Helper()
+		cl, err := kgo.NewClient(kgo.SeedBrokers(w.brokers...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(at)}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cl.Close()
+		var empty bool
+		w.wait("the leader is known", 10*time.Second, func() bool { _, _, err := cl.PartitionLeader(topic, 0); return err == nil })
+		if empty, err = nothingBetween(t.Context(), cl, topic, 0, at, end); err != nil {
+			t.Fatal(err)
+		}
+		return empty
+	}
+	begin := func(n int) {
+		t.Helper()
+		if err := cl.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		for range n {
+			if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte("v")}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	begin(2)
+	if err := cl.EndTransaction(t.Context(), kgo.TryCommit); err != nil { // 0, 1, marker 2
+		t.Fatal(err)
+	}
+	w.wait("the marker is there", 10*time.Second, func() bool { return ask(3, 3) })
+	for at := range int64(3) {
+		if ask(at, 3) {
+			t.Errorf("nothing from %d on, though there is", at)
+		}
+	}
+	begin(1) // 3, undecided
+	if ask(4, 4) {
+		t.Error("an open transaction counts as decided")
+	}
+	if hasRecords(nil) || !hasRecords([]byte{1}) {
+		t.Error("empty and unreadable batches are mistaken")
+	}
+}
