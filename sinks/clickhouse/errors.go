@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -36,7 +37,7 @@ func (e *Error) Error() string {
 		}
 	}
 	if e.Err != nil {
-		fmt.Fprintf(&b, ": %v", e.Err)
+		b.WriteString(": " + cause(e.Err))
 	}
 	for _, s := range []string{e.Rule, e.Fix} {
 		if s != "" {
@@ -47,6 +48,20 @@ func (e *Error) Error() string {
 		return b.String()
 	}
 	return strings.ReplaceAll(b.String(), e.secret, "***")
+}
+
+// cause is err's text. Of a request that failed it leaves out all of the URL but
+// the host: the rest is the statement and its settings.
+func cause(err error) string {
+	var request *url.Error
+	if !errors.As(err, &request) {
+		return err.Error()
+	}
+	host := "the server"
+	if u, parseErr := url.Parse(request.URL); parseErr == nil {
+		host = u.Host
+	}
+	return fmt.Sprintf("asking %s: %v", host, request.Err)
 }
 
 // Unwrap returns the cause.
