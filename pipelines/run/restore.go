@@ -255,13 +255,16 @@ func (h *hop) readChangelog(ctx context.Context, parts map[int32]bool, byName ma
 // undecided. Compaction can leave a tail like that; the client passes over it
 // in silence.
 func nothingBetween(ctx context.Context, cl *kgo.Client, topic string, partition int32, at, end int64) (bool, error) {
-	leader, _, err := cl.PartitionLeader(topic, partition)
-	if err != nil || leader < 0 {
-		return false, nil //nolint:nilerr // not known yet; asked again
+	details, err := kadm.NewClient(cl).ListTopics(ctx, topic)
+	if err == nil {
+		err = details[topic].Err
 	}
-	meta, err := describeTopics(ctx, kadm.NewClient(cl), []string{topic})
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("describing %s: %w", topic, err)
+	}
+	leader := details[topic].Partitions[partition].Leader
+	if leader < 0 {
+		return false, nil // asked again
 	}
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 100, 1, 1<<20
@@ -270,7 +273,7 @@ func nothingBetween(ctx context.Context, cl *kgo.Client, topic string, partition
 	part := kmsg.NewFetchRequestTopicPartition()
 	part.Partition, part.FetchOffset, part.PartitionMaxBytes = partition, at, 1<<20
 	t := kmsg.NewFetchRequestTopic()
-	t.Topic, t.TopicID = topic, meta[topic].id
+	t.Topic, t.TopicID = topic, details[topic].ID
 	t.Partitions = append(t.Partitions, part)
 	req.Topics = append(req.Topics, t)
 	raw, err := cl.Broker(int(leader)).RetriableRequest(ctx, req)
