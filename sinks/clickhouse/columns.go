@@ -28,13 +28,14 @@ const (
 	typeMoney     = "Nullable(Decimal(38, 9))"
 )
 
-// What DateTime64 and Date32 can show. A server takes other values too and shows
-// a wrong time for them.
+// What the columns can show. A server takes other values too and shows a wrong
+// time for them; the client counts nanoseconds in 64 bits on the way, so a time
+// after April 2262 would come out some centuries early.
 const (
 	minMicros = -2208988800_000000 // 1900-01-01
-	endMicros = 10413792000_000000 // 2300-01-01
-	minDay    = -25567
-	endDay    = 120530
+	endMicros = 9214646400_000000  // 2262-01-01
+	minDay    = -25567             // 1900-01-01
+	endDay    = 120530             // 2300-01-01
 )
 
 // row is a decoded record and its place.
@@ -94,7 +95,7 @@ func moment[R any](name string, get func(*R) *int64) column[R] {
 		case v == nil:
 			return time.Time{}, false, nil
 		case *v < minMicros || *v >= endMicros:
-			return time.Time{}, false, fmt.Errorf("time of %d microseconds is outside the years 1900 to 2299", *v)
+			return time.Time{}, false, fmt.Errorf("time of %d microseconds is outside the years 1900 to 2261", *v)
 		}
 		return time.UnixMicro(*v).UTC(), true, nil
 	})

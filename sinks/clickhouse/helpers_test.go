@@ -174,3 +174,17 @@ func wants(t testing.TB, w *Writer, columns, from string, rows ...string) {
 		t.Errorf("%s from %s:\ngot\n%s\nwant\n%s", columns, from, got, want)
 	}
 }
+
+// unscaled is the number of a decimal text at scale 9.
+func unscaled(t testing.TB, s string) *big.Int {
+	t.Helper()
+	r, ok := new(big.Rat).SetString(s)
+	if !ok {
+		t.Fatalf("%q is no number", s)
+	}
+	r.Mul(r, big.NewRat(1_000_000_000, 1))
+	if !r.IsInt() {
+		t.Fatalf("%q has more than 9 places", s)
+	}
+	return r.Num()
+}

@@ -255,7 +255,11 @@ func letterTable() target {
 			text("topic", func(r *R) string { return r.Topic }),
 			plain("partition", typeInt32, func(r *row[R]) int32 { return r.rec.Partition }),
 			integer("offset", func(r *R) int64 { return r.Offset }),
-			plain("timestamp", "DateTime64(3, 'UTC')", func(r *row[R]) time.Time { return time.UnixMilli(r.rec.Timestamp).UTC() }),
+			plain("timestamp", "DateTime64(3, 'UTC')", func(r *row[R]) time.Time {
+				// A record's time is whatever its producer said, and a letter
+				// must not be refused for it.
+				return time.UnixMilli(min(max(r.rec.Timestamp, minMicros/1000), endMicros/1000-1)).UTC()
+			}),
 			word("hop", func(r *R) string { return r.Hop }),
 			word("reason", func(r *R) string { return r.Reason }),
 			text("message", func(r *R) string { return r.Message }),

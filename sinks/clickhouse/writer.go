@@ -33,6 +33,7 @@ type slot struct {
 // inserter decodes a piece and sends it as one block.
 type inserter interface {
 	statement(database string) string
+	columnNames() []string
 	insert(ctx context.Context, w *Writer, p piece) error
 }
 
@@ -139,12 +140,16 @@ func (t table[R]) inserter(schemas canonical.Schemas) (inserter, error) {
 	return ins, nil
 }
 
-func (t *tableInserter[R]) statement(database string) string {
+func (t *tableInserter[R]) columnNames() []string {
 	names := make([]string, len(t.columns))
 	for i, c := range t.columns {
 		names[i] = c.name
 	}
-	return insertStatement(database, t.table.to, names)
+	return names
+}
+
+func (t *tableInserter[R]) statement(database string) string {
+	return insertStatement(database, t.table.to, t.columnNames())
 }
 
 func (t *tableInserter[R]) insert(ctx context.Context, w *Writer, p piece) (err error) {

@@ -1,0 +1,141 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Finding is one thing that Check looked at.
+type Finding struct {
+	Subject string
+	OK      bool
+	Text    string // what is
+	Fix     string // what to do, "" where OK
+}
+
+// oldest is the first server version that the migrations and inserts are made
+// for.
+const oldestMajor, oldestMinor = 24, 8
+
+// mostParts is the number of parts of one table from which on merges do not keep
+// up and reading gets slow; servers refuse inserts at 3,000.
+const mostParts = 300
+
+// Check looks at the server for doctor: version, database, tables, deduplication
+// windows, parts. It changes nothing. The error is of asking itself: a server
+// that cannot be reached is an error, an old one a finding.
+func (w *Writer) Check(ctx context.Context) ([]Finding, error) {
+	rows, err := w.strings(ctx, "SELECT version()")
+	if err != nil {
+		return nil, err
+	}
+	out := []Finding{version(rows[0][0])}
+	have, err := w.strings(ctx, "SELECT name, create_table_query FROM system.tables WHERE database = '"+w.opts.Database+"'")
+	if err != nil {
+		return nil, err
+	}
+	tables := map[string]string{}
+	for _, r := range have {
+		tables[r[0]] = r[1]
+	}
+	out = append(out, w.schema(tables)...)
+	grown, err := w.columnsThere(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, grown)
+	parts, err := w.strings(ctx, "SELECT table, toString(count()) FROM system.parts WHERE active AND database = '"+w.opts.Database+"' GROUP BY table HAVING count() > "+strconv.Itoa(mostParts)+" ORDER BY table")
+	if err != nil {
+		return nil, err
+	}
+	f := Finding{Subject: "parts", OK: true, Text: fmt.Sprintf("no table has more than %d", mostParts)}
+	for _, r := range parts {
+		f = Finding{Subject: "parts", Text: fmt.Sprintf("table %s has %s", r[0], r[1]), Fix: "see why merges do not keep up: disk, memory, SYSTEM STOP MERGES"}
+	}
+	return append(out, f), nil
+}
+
+func version(text string) Finding {
+	f := Finding{Subject: "version", Text: text, OK: true}
+	major, rest, _ := strings.Cut(text, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	a, errA := strconv.Atoi(major)
+	b, errB := strconv.Atoi(minor)
+	if errA != nil || errB != nil || a < oldestMajor || a == oldestMajor && b < oldestMinor {
+		f.OK, f.Fix = false, fmt.Sprintf("use ClickHouse %d.%d or later", oldestMajor, oldestMinor)
+	}
+	return f
+}
+
+// schema judges the tables by the statements that made them.
+func (w *Writer) schema(tables map[string]string) []Finding {
+	var missing, windowless []string
+	for _, t := range targets() {
+		text, ok := tables[t.name()]
+		switch {
+		case !ok:
+			missing = append(missing, t.name())
+		case !strings.Contains(text, "non_replicated_deduplication_window") && !strings.Contains(text, "ENGINE = Replicated") && !strings.Contains(text, "ENGINE = Shared"):
+			windowless = append(windowless, t.name())
+		}
+	}
+	out := []Finding{{Subject: "tables", OK: true, Text: fmt.Sprintf("database %s has every table", w.opts.Database)}, {Subject: "deduplication", OK: true, Text: "every table remembers tokens"}}
+	if len(missing) > 0 {
+		out[0] = Finding{Subject: "tables", Text: fmt.Sprintf("database %s lacks %s", w.opts.Database, strings.Join(missing, ", ")), Fix: "run the migrations"}
+	}
+	if len(windowless) > 0 {
+		out[1] = Finding{Subject: "deduplication", Text: "no window on " + strings.Join(windowless, ", "), Fix: "ALTER TABLE … MODIFY SETTING non_replicated_deduplication_window = 10000"}
+	}
+	return out
+}
+
+// columnsThere tells whether the tables have every column that the sink writes.
+func (w *Writer) columnsThere(ctx context.Context) (Finding, error) {
+	rows, err := w.strings(ctx, "SELECT table, name FROM system.columns WHERE database = '"+w.opts.Database+"'")
+	if err != nil {
+		return Finding{}, err
+	}
+	there, tables := map[string]bool{}, map[string]bool{}
+	for _, r := range rows {
+		there[r[0]+"."+r[1]], tables[r[0]] = true, true
+	}
+	var missing []string
+	for _, topic := range slices.Sorted(maps.Keys(w.tables)) {
+		s := w.tables[topic]
+		for _, c := range s.ins.columnNames() {
+			if tables[s.name] && !there[s.name+"."+c] {
+				missing = append(missing, s.name+"."+c)
+			}
+		}
+	}
+	if len(missing) > 0 {
+		return Finding{Subject: "columns", Text: "missing: " + strings.Join(missing, ", "), Fix: "run the migrations before this version writes"}, nil
+	}
+	return Finding{Subject: "columns", OK: true, Text: "every column that is written is there"}, nil
+}
+
+// strings returns the rows of a query of text columns.
+func (w *Writer) strings(ctx context.Context, query string) ([][]string, error) {
+	rows, err := w.conn.Query(ctx, query)
+	if err != nil {
+		return nil, w.fault("checking", w.opts.Database, "", err)
+	}
+	defer func() { _ = rows.Close() }() // Err below tells what matters
+	var out [][]string
+	for rows.Next() {
+		row := make([]string, len(rows.Columns()))
+		dest := make([]any, len(row))
+		for i := range row {
+			dest[i] = &row[i]
+		}
+		if err := rows.Scan(dest...); err != nil {
+			return nil, w.fault("checking", w.opts.Database, "", err)
+		}
+		out = append(out, row)
+	}
+	return out, w.fault("checking", w.opts.Database, "", rows.Err())
+}
