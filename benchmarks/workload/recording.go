@@ -19,7 +19,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 )
 
 // Limits on what a recording may hold. They are far above the recorded feeds
@@ -77,10 +76,13 @@ type Producer interface {
 }
 
 // Recording is a recorded feed in a folder: changes.jsonl.gz, schemas.json.gz,
-// final.json.gz and truth-*.json.
+// final.json.gz and truth-*.json. A generated feed (see RecordingWriter) has the
+// first two. Where schemas.json.gz says "hostile", the feed has records on
+// purpose that are no Avro, which Load leaves as they are.
 type Recording struct {
 	dir     string
 	schemas []Schema
+	hostile bool
 }
 
 // Open reads a recording's schemas. Records are read by Records.
@@ -96,10 +98,12 @@ func (r *Recording) readSchemas() error {
 	var file struct {
 		Schemas  map[int]json.RawMessage `json:"schemas"`
 		Subjects map[string][]int        `json:"subjects"`
+		Hostile  bool                    `json:"hostile"`
 	}
 	if err := r.readJSON("schemas.json.gz", maxSchemas, &file); err != nil {
 		return err
 	}
+	r.hostile = file.Hostile
 	for subject, ids := range file.Subjects {
 		for _, id := range ids {
 			text, ok := file.Schemas[id]
@@ -290,7 +294,7 @@ func (r *Recording) Load(ctx context.Context, reg Registrar, to Producer, opts L
 	n := 0
 	pace := newPacer(opts.Rate)
 	err = r.Records(ctx, func(rec Record) error {
-		if err := ids.rewrite(&rec); err != nil {
+		if err := ids.rewrite(&rec, r.hostile); err != nil {
 			return err
 		}
 		if err := pace.wait(ctx); err != nil {
@@ -336,7 +340,7 @@ func (r *Recording) register(ctx context.Context, reg Registrar) (newIDs, error)
 	return ids, nil
 }
 
-func (ids newIDs) rewrite(rec *Record) error {
+func (ids newIDs) rewrite(rec *Record, hostile bool) error {
 	for _, part := range [...]struct {
 		suffix string
 		bytes  []byte
@@ -345,10 +349,16 @@ func (ids newIDs) rewrite(rec *Record) error {
 			continue
 		}
 		old, err := frameID(part.bytes)
+		if err != nil && hostile {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("%s of %s: %w", part.suffix[1:], rec.Topic, err)
 		}
 		id, ok := ids[rec.Topic+part.suffix][old]
+		if !ok && hostile {
+			continue
+		}
 		if !ok {
 			return fmt.Errorf("%s of %s has schema id %d, which its subject does not list", part.suffix[1:], rec.Topic, old)
 		}
@@ -364,43 +374,6 @@ func frameID(b []byte) (int, error) {
 		return 0, errors.New("no Confluent frame (a zero byte and a schema id of four bytes)")
 	}
 	return int(binary.BigEndian.Uint32(b[1:])), nil
-}
-
-// pacer lets a number of calls a second through.
-type pacer struct {
-	every time.Duration
-	start time.Time
-	n     int64
-}
-
-func newPacer(rate float64) *pacer {
-	p := &pacer{start: time.Now()}
-	if rate > 0 {
-		p.every = time.Duration(float64(time.Second) / rate)
-	}
-	return p
-}
-
-// wait returns when it is the next record's turn. It sleeps for a millisecond at
-// least, so that high rates come in small bursts and cost no timer per record.
-func (p *pacer) wait(ctx context.Context) error {
-	if p.every == 0 {
-		return nil
-	}
-	due := time.Duration(p.n) * p.every
-	p.n++
-	ahead := due - time.Since(p.start)
-	if ahead < time.Millisecond {
-		return nil
-	}
-	timer := time.NewTimer(ahead)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 type gzipFile struct {

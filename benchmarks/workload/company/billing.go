@@ -1,5 +1,7 @@
 package company
 
+import "time"
+
 // billLines copies lines and makes the taxes on them.
 func (g *Generator) billLines(b *bill, from []*line, sign int64) {
 	var net int64
@@ -102,7 +104,7 @@ func (g *Generator) deleteDraft(c *customer, o *order, k *contract, b *bill) {
 	g.remove(b)
 	g.seen(CaseDraftDeleted)
 	if g.chance(g.rates.Recreated) {
-		g.after(2*hour, func() {
+		g.after(5*time.Minute, func() {
 			// Lines that were moved here belong to it no more.
 			b.items = ownLines(b)
 			g.insertBill(b)

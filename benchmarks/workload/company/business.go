@@ -76,6 +76,7 @@ func (g *Generator) addProducts() {
 		for i, w := range wares {
 			// Every system numbers on its own.
 			p := &product{sys: sys, id: int64(i+1)*int64(sys+2) + int64(10*sys), sku: w.sku, label: w.label, price: w.price}
+			p.memo = w.label + ", price per month without tax, as in the price list of this year, terms of the frame contract apply"
 			g.products[sys] = append(g.products[sys], p)
 			g.insert(p)
 		}
@@ -209,7 +210,7 @@ func (g *Generator) tendCustomer(c *customer) {
 			g.remove(a)
 			g.seen(CaseAddressDeleted)
 			if g.chance(r.Recreated) {
-				g.after(hour, func() {
+				g.after(time.Minute, func() {
 					if c.live && !a.live {
 						g.transact(inCRM)
 						g.insert(a)

@@ -19,6 +19,7 @@ const (
 	CaseDeleted
 	CaseZeroFilledDelete
 	CaseRecreated
+	CaseRecreatedRedelivered // delete, tombstone and re-create, all again
 	CaseLateLink
 	CaseWrongLink
 	CaseRelinkedAndBack
@@ -55,7 +56,7 @@ const (
 
 var caseNames = [caseCount]string{
 	"snapshot", "redelivered", "rewind", "overtaken", "poison", "unmappable", "oversized", "unknown_schema", "schema_change",
-	"placeholder", "deleted", "zero_filled_delete", "recreated", "late_link", "wrong_link", "relinked_and_back", "link_removed", "no_link",
+	"placeholder", "deleted", "zero_filled_delete", "recreated", "recreated_redelivered", "late_link", "wrong_link", "relinked_and_back", "link_removed", "no_link",
 	"dangling_link", "two_links", "second_debtor", "document_moved", "no_party", "partly_paid", "paid_in_parts", "payment_undone",
 	"credit_note", "void", "several_bills", "discount", "lost", "undecided", "deal_deleted", "draft_deleted", "parent_deleted",
 	"child_first", "line_moved", "moved_line_deleted", "renamed", "customer_deleted", "address_deleted", "terminated", "second_order",

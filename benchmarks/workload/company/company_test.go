@@ -99,7 +99,7 @@ func TestTruthIsWellFormed(t *testing.T) {
 }
 
 func TestEveryCaseHappens(t *testing.T) {
-	g := generate(t, Config{Seed: 1, Accounts: 1500, OversizedBytes: 2048})
+	g := generate(t, Config{Seed: 1, Accounts: 4000, OversizedBytes: 2048})
 	n := len(drain(g))
 	for name, count := range g.Cases() {
 		switch {

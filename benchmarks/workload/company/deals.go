@@ -124,8 +124,12 @@ func (g *Generator) lose(d *deal) {
 			d.gone = true
 			return
 		}
-		// The same ids again: a new life.
-		g.after(day, func() {
+		// The same ids again: a new life, sometimes at once.
+		wait := day
+		if g.chance(0.5) {
+			wait = 10 * time.Second
+		}
+		g.after(wait, func() {
 			if d.gone {
 				return
 			}

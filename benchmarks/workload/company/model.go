@@ -115,6 +115,7 @@ type product struct {
 	sys        int
 	id         int64
 	sku, label string
+	memo       string // on every line; mapped onto nothing
 	price      int64
 }
 
@@ -299,13 +300,14 @@ func (l *line) tab(g *Generator) *table {
 
 func (l *line) row(v []val) []val {
 	v = append(v, val{i: l.id}, val{i: l.of}, val{i: l.product.id})
+	memo := val{s: l.product.memo}
 	switch l.in {
 	case ofDeal:
-		return append(l.stamps(append(v, val{i: l.price})), val{i: l.qty})
+		return append(l.stamps(append(v, val{i: l.price}, memo)), val{i: l.qty})
 	case ofBill:
-		return l.stamps(append(v, val{i: l.qty}, val{i: l.price * 100}))
+		return l.stamps(append(v, val{i: l.qty}, val{i: l.price * 100}, memo))
 	default:
-		return l.stamps(append(v, val{i: l.qty}, val{i: l.price}))
+		return l.stamps(append(v, val{i: l.qty}, val{i: l.price}, memo))
 	}
 }
 

@@ -120,11 +120,11 @@ func (g *Generator) defineTables() {
 	t.contacts = def(inCRM, "customer_contacts", []int{0, 1}, zoned, long("customer_id"), text("channel"), text("target"))
 	t.deals = def(inCRM, "deals", id, zoned, long("deal_id"), long("customer_id"), column{name: "title", kind: colText, toast: true}, words("stage", dealNew, dealQualified, dealWon, dealLost),
 		null(number(colDecimal, "value", 14, 2)), text("currency"), text("code"))
-	t.dealItems = def(inCRM, "deal_items", id, zoned, long("deal_item_id"), long("deal_id"), long("item_id"), number(colDecimal, "price", 16, 4),
+	t.dealItems = def(inCRM, "deal_items", id, zoned, long("deal_item_id"), long("deal_id"), long("item_id"), number(colDecimal, "price", 16, 4), text("memo"),
 		column{name: "qty", kind: colDouble, later: true, dflt: val{i: 1000}})
 	t.orders = def(inCRM, "orders", id, zoned, long("order_id"), long("customer_id"), null(long("deal_id")), text("code"), words("status", orderOpen, orderConfirmed),
 		number(colDecimal, "net", 14, 2), number(colDecimal, "vat", 14, 2), number(colDecimal, "total", 14, 2), text("currency"), column{name: "notes", kind: colText, null: true, toast: true}, of(colDate, "placed_on"))
-	t.orderItems = def(inCRM, "order_items", id, zoned, long("order_item_id"), long("order_id"), long("item_id"), of(colDouble, "qty"), number(colDecimal, "price", 16, 4))
+	t.orderItems = def(inCRM, "order_items", id, zoned, long("order_item_id"), long("order_id"), long("item_id"), of(colDouble, "qty"), number(colDecimal, "price", 16, 4), text("memo"))
 	t.items = def(inCRM, "catalog_items", id, zoned, long("item_id"), text("sku"), text("label"), null(of(colBool, "orderable")))
 	// subs: an old connector; times in microseconds by logical type.
 	t.subscribers = def(inSubs, "subscribers", id, micros, long("id"), text("label"))
@@ -132,7 +132,7 @@ func (g *Generator) defineTables() {
 	t.plans = def(inSubs, "plans", id, micros, of(colInt, "id"), text("sku"), text("label"), of(colJSON, "attributes"))
 	t.contracts = def(inSubs, "contracts", id, micros, long("id"), long("subscriber_id"), text("contract_no"), null(text("order_code")), words("status", contractPending, contractLive, contractEnded),
 		of(colEpochDate, "starts_on"), null(of(colEpochDate, "ends_on")), text("currency"), text("cycle"))
-	t.contractItems = def(inSubs, "contract_items", id, micros, long("id"), long("contract_id"), of(colInt, "plan_id"), number(colConnectDecimal, "qty", 12, 3), number(colConnectDecimal, "price", 16, 4))
+	t.contractItems = def(inSubs, "contract_items", id, micros, long("id"), long("contract_id"), of(colInt, "plan_id"), number(colConnectDecimal, "qty", 12, 3), number(colConnectDecimal, "price", 16, 4), text("memo"))
 	// erp: Connect decimals, Debezium's micro timestamps, two tables with
 	// replica identity full.
 	t.debtors = def(inERP, "debtors", id, stamps, long("debtor_no"), text("name"), null(of(colBool, "blocked")))
@@ -140,7 +140,7 @@ func (g *Generator) defineTables() {
 	t.articles = def(inERP, "articles", id, stamps, long("article_no"), text("sku"), text("label"))
 	t.bills = def(inERP, "bills", id, stamps, long("bill_id"), null(long("debtor_no")), null(text("bill_no")), words("kind", kindBill, kindCredit), words("status", billDraft, billIssued, billSettled, billVoid),
 		null(of(colEpochDate, "issued_on")), null(of(colMicroTimestamp, "issued_at")), null(text("contract_no")), null(text("order_code")), text("currency"))
-	t.billItems = def(inERP, "bill_items", id, stamps, long("bill_item_id"), long("bill_id"), long("article_no"), of(colDouble, "qty"), number(colConnectDecimal, "price", 18, 6))
+	t.billItems = def(inERP, "bill_items", id, stamps, long("bill_item_id"), long("bill_id"), long("article_no"), of(colDouble, "qty"), number(colConnectDecimal, "price", 18, 6), text("memo"))
 	t.billTaxes = def(inERP, "bill_taxes", []int{0, 1}, stamps, long("bill_id"), text("tax_code"), number(colConnectDecimal, "amount", 14, 2))
 	t.receipts = def(inERP, "receipts", id, stamps, of(colUUID, "receipt_uuid"), long("bill_id"), number(colConnectDecimal, "amount", 14, 2), of(colEpochDate, "paid_on"))
 	t.debtors.full, t.bills.full = true, true

@@ -28,16 +28,18 @@ type parcel struct {
 // transport carries records from the databases' logs to the topics: every
 // partition in order, partitions against each other as it comes.
 type transport struct {
-	rates  Transport
-	rng    *rand.Rand
-	heap   []parcel
-	seq    uint64
-	last   []int64 // by topic and partition: when the last record became visible
-	ring   [3][]parcel
-	ringAt [3]int
-	replay []parcel // to be delivered before anything else
-	rewind float64  // probability that a delivered record is followed by a rewind
-	slab   []byte
+	rates   Transport
+	rng     *rand.Rand
+	heap    []due
+	parcels []parcel
+	free    []int32
+	seq     uint64
+	last    []int64 // by topic and partition: when the last record became visible
+	ring    [3][]parcel
+	ringAt  [3]int
+	replay  []parcel // to be delivered before anything else
+	rewind  float64  // probability that a delivered record is followed by a rewind
+	slab    []byte
 }
 
 func newTransport(rates Transport, seed uint64, topics int) *transport {
@@ -84,43 +86,61 @@ func (tr *transport) send(p parcel, now int64) {
 	tr.push(p)
 }
 
-func (p *parcel) before(q *parcel) bool {
-	return p.visible < q.visible || p.visible == q.visible && p.seq < q.seq
+// due is a parcel's place in the heap: small and without pointers, for it is
+// moved about a lot.
+type due struct {
+	visible int64
+	seq     uint64
+	slot    int32
+}
+
+func (a due) before(b due) bool {
+	return a.visible < b.visible || a.visible == b.visible && a.seq < b.seq
 }
 
 func (tr *transport) push(p parcel) {
-	tr.heap = append(tr.heap, p)
-	i := len(tr.heap) - 1
-	for i > 0 {
-		up := (i - 1) / 2
-		if !tr.heap[i].before(&tr.heap[up]) {
-			break
-		}
-		tr.heap[i], tr.heap[up] = tr.heap[up], tr.heap[i]
-		i = up
+	var slot int32
+	if n := len(tr.free); n > 0 {
+		slot = tr.free[n-1]
+		tr.free = tr.free[:n-1]
+		tr.parcels[slot] = p
+	} else {
+		slot = int32(len(tr.parcels))
+		tr.parcels = append(tr.parcels, p)
 	}
+	tr.heap = append(tr.heap, due{})
+	h, d := tr.heap, due{p.visible, p.seq, slot}
+	i := len(h) - 1
+	for i > 0 && d.before(h[(i-1)/2]) {
+		h[i] = h[(i-1)/2]
+		i = (i - 1) / 2
+	}
+	h[i] = d
 }
 
 func (tr *transport) pop() parcel {
-	top := tr.heap[0]
-	n := len(tr.heap) - 1
-	tr.heap[0] = tr.heap[n]
-	tr.heap[n] = parcel{}
-	tr.heap = tr.heap[:n]
-	for i := 0; ; {
-		least := i
-		for c := 2*i + 1; c <= 2*i+2 && c < n; c++ {
-			if tr.heap[c].before(&tr.heap[least]) {
-				least = c
-			}
+	h := tr.heap
+	slot := h[0].slot
+	n := len(h) - 1
+	d := h[n]
+	h = h[:n]
+	tr.heap = h
+	for i := 0; n > 0; {
+		c := 2*i + 1
+		if c+1 < n && h[c+1].before(h[c]) {
+			c++
 		}
-		if least == i {
+		if c >= n || !h[c].before(d) {
+			h[i] = d
 			break
 		}
-		tr.heap[i], tr.heap[least] = tr.heap[least], tr.heap[i]
-		i = least
+		h[i] = h[c]
+		i = c
 	}
-	return top
+	p := tr.parcels[slot]
+	tr.parcels[slot] = parcel{}
+	tr.free = append(tr.free, slot)
+	return p
 }
 
 // next returns the next record of a topic, if one is due: now is how far the
@@ -170,12 +190,19 @@ func (tr *transport) startRewind(g *Generator, sys int, now int64) {
 		tab *table
 		key string
 	}
-	stored := make(map[rowKey]int64, n)
+	stored, deleted := make(map[rowKey]int64, n), make(map[rowKey]bool)
 	first := tr.ringAt[sys] - n
 	for i := range n {
 		p := &ring[(first+i+2*ringSize)%ringSize%len(ring)]
 		if !p.letter && !p.tombstone && !p.overtaken {
-			stored[rowKey{p.tab, string(p.rec.Key)}] = p.position
+			key := rowKey{p.tab, string(p.rec.Key)}
+			stored[key] = p.position
+			if p.op == 'c' && deleted[key] {
+				g.seen(CaseRecreatedRedelivered)
+			}
+			if p.op == 'd' {
+				deleted[key] = true
+			}
 		}
 	}
 	for i := range n {
