@@ -1,0 +1,272 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"syncline/benchmarks/oracle"
+	"syncline/benchmarks/workload"
+	"syncline/benchmarks/workload/company"
+	"syncline/benchmarks/workload/recorded"
+)
+
+// recording opens a recording by the name of a built-in one or as a folder; the
+// folder is the caller's to remove where temporary is true.
+func recording(name string) (dir string, remove func(), err error) {
+	if slices.Contains(recorded.Names(), name) {
+		temp, err := os.MkdirTemp("", "syncline-recording-")
+		if err != nil {
+			return "", nil, fmt.Errorf("making a folder for the recording: %w", err)
+		}
+		dir, err := recorded.Extract(name, temp)
+		return dir, func() { os.RemoveAll(temp) }, err
+	}
+	if _, err := os.Stat(filepath.Join(name, "changes.jsonl.gz")); err != nil {
+		return "", nil, input("input.recording", fmt.Sprintf("give a folder with changes.jsonl.gz and schemas.json.gz, or one of %v", recorded.Names()), "no recording at %s: %w", name, err)
+	}
+	return name, func() {}, nil
+}
+
+func (a *app) loadCommand() *cobra.Command {
+	var rate float64
+	c := &cobra.Command{
+		Use: "load RECORDING", GroupID: "operate", Short: "Put a recorded feed into topics", Args: cobra.ExactArgs(1),
+		Long: `Registers the recording's schemas, rewrites their ids in keys and values, and
+produces every record to its own topic and partition, in order. RECORDING is a
+folder, or the name of a built-in one: debezium-tryton, debezium-tryton-2.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a.followPlatform(cmd)
+			n, err := a.load(cmd.Context(), args[0], rate)
+			if err != nil {
+				return err
+			}
+			return a.answer("load", fmt.Sprintf("%d records loaded", n), map[string]int{"records": n})
+		},
+	}
+	c.Flags().Float64Var(&rate, "rate", 0, "most records a second, 0 for no limit")
+	return c
+}
+
+func (a *app) load(ctx context.Context, name string, rate float64) (int, error) {
+	dir, remove, err := recording(name)
+	if err != nil {
+		return 0, err
+	}
+	defer remove()
+	rec, err := workload.Open(dir)
+	if err != nil {
+		return 0, input("input.recording", "see the README beside the recordings for the format", "%w", err)
+	}
+	reg, err := a.registryClient()
+	if err != nil {
+		return 0, err
+	}
+	defer reg.Close()
+	to, err := workload.NewKafka(workload.KafkaOptions{Brokers: a.settings.Brokers})
+	if err != nil {
+		return 0, input("config.brokers", "correct --brokers", "%w", err)
+	}
+	defer to.Close()
+	start := time.Now()
+	n, err := rec.Load(ctx, reg, to, workload.LoadOptions{Rate: rate, Progress: func(n int) {
+		a.progress("%d records loaded, %.0f a second", n, float64(n)/time.Since(start).Seconds())
+	}})
+	if err != nil {
+		return n, environment("load.failed", "is the platform up? `syncline doctor` looks", "%w", err)
+	}
+	return n, nil
+}
+
+// companyFlags are the simulated company's parameters.
+type companyFlags struct {
+	seed     uint64
+	accounts int
+	deals    int
+	rate     float64
+	seconds  float64
+}
+
+func (f *companyFlags) add(c *cobra.Command) {
+	c.Flags().Uint64Var(&f.seed, "seed", 1, "decides everything: same seed, same bytes")
+	c.Flags().IntVar(&f.accounts, "accounts", 1000, "customers of the company")
+	c.Flags().IntVar(&f.deals, "deals", 0, "opportunities; 0: one for each account")
+	c.Flags().Float64Var(&f.rate, "rate", 0, "most records a second, 0 for no limit")
+	c.Flags().Float64Var(&f.seconds, "seconds", 0, "end the business after so long; 0: play it to its end")
+}
+
+func (a *app) generateCommand() *cobra.Command {
+	var f companyFlags
+	var truth string
+	c := &cobra.Command{
+		Use: "generate", GroupID: "operate", Short: "Play the simulated company into topics", Args: cobra.NoArgs,
+		Long: `Plays a company with a CRM, a subscription system and an ERP of its own into the
+topics of the catalog "company": seeded, with everything that goes wrong in real
+feeds. --truth writes what every view must show, for ` + "`syncline verify --truth`" + `.`,
+		Example: "  syncline generate --seed 7 --accounts 5000 --truth truth.json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.followPlatform(cmd)
+			n, expected, err := a.generate(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			if truth != "" {
+				if err := writeJSON(truth, expected); err != nil {
+					return input("input.truth", "give a file that can be written", "%w", err)
+				}
+			}
+			return a.answer("generate", fmt.Sprintf("%d records written", n), map[string]int64{"records": n})
+		},
+	}
+	f.add(c)
+	c.Flags().StringVar(&truth, "truth", "", "write what every view must show to this file")
+	return c
+}
+
+func (a *app) generate(ctx context.Context, f companyFlags) (int64, oracle.Expected, error) {
+	g, err := company.New(company.Config{Seed: f.seed, Accounts: f.accounts, Deals: f.deals})
+	if err != nil {
+		return 0, nil, input("input.company", "correct the flag it names", "%w", err)
+	}
+	reg, err := a.registryClient()
+	if err != nil {
+		return 0, nil, err
+	}
+	defer reg.Close()
+	if err := g.Register(ctx, reg); err != nil {
+		return 0, nil, environment("registry.register", "is the platform up? `syncline doctor` looks", "%w", err)
+	}
+	start := time.Now()
+	to, err := workload.NewKafka(workload.KafkaOptions{Brokers: a.settings.Brokers, Rate: f.rate, Progress: func(n int64) {
+		a.progress("%d records written, %.0f a second", n, float64(n)/time.Since(start).Seconds())
+	}})
+	if err != nil {
+		return 0, nil, input("config.brokers", "correct --brokers", "%w", err)
+	}
+	defer to.Close()
+	var until context.Context
+	if f.seconds > 0 {
+		var cancel context.CancelFunc
+		until, cancel = context.WithTimeout(ctx, time.Duration(f.seconds*float64(time.Second)))
+		defer cancel()
+	}
+	n, err := g.Write(ctx, until, to)
+	if err != nil {
+		return n, nil, environment("generate.failed", "is the platform up? `syncline doctor` looks", "%w", err)
+	}
+	truth, err := g.Truth()
+	return n, truth, err
+}
+
+func writeJSON(file string, v any) (err error) {
+	f, err := os.Create(file) //nolint:gosec // the user's own path
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return json.NewEncoder(f).Encode(v)
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	var name, truth string
+	var limit int
+	c := &cobra.Command{
+		Use: "verify", GroupID: "trust", Short: "Compare topics and views with the truth, to the cent", Args: cobra.NoArgs,
+		Long: `Computes what every view must show, with code and SQL that share nothing with the
+pipelines, and prints every difference: from a recording's final rows and a plain
+fold of its changes, or from the simulated company's own books.
+Exit code 4 where there is a difference.`,
+		Example: "  syncline verify --recording debezium-tryton\n  syncline verify --truth truth.json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.followPlatform(cmd)
+			var expected oracle.Expected
+			var err error
+			switch {
+			case (name == "") == (truth == ""):
+				return input("usage", "give --recording or --truth", "one of them says what is true")
+			case name != "":
+				expected, err = a.expectRecording(cmd.Context(), name)
+			default:
+				expected, err = expectTruth(truth)
+			}
+			if err != nil {
+				return err
+			}
+			return a.verify(cmd.Context(), expected, limit)
+		},
+	}
+	c.Flags().StringVar(&name, "recording", "", "folder or name of the recording that was loaded")
+	c.Flags().StringVar(&truth, "truth", "", "file that `generate --truth` has written")
+	c.Flags().IntVar(&limit, "limit", 50, "most differences to print")
+	return c
+}
+
+func (a *app) expectRecording(ctx context.Context, name string) (oracle.Expected, error) {
+	dir, remove, err := recording(name)
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
+	conn, err := a.scratch()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return oracle.ExpectRecorded(ctx, conn, dir)
+}
+
+func expectTruth(file string) (oracle.Expected, error) {
+	f, err := os.Open(file) //nolint:gosec // the user's own path
+	if err != nil {
+		return nil, input("input.truth", "give the file that `generate --truth` has written", "%w", err)
+	}
+	defer f.Close()
+	truth, err := oracle.ReadExpected(f)
+	if err != nil {
+		return nil, input("input.truth", "write it anew with `generate --truth`", "%w", err)
+	}
+	return oracle.ExpectWorkload(truth)
+}
+
+// compare holds views and topics against what is expected.
+func (a *app) compare(ctx context.Context, expected oracle.Expected) (oracle.Report, error) {
+	conn, err := a.scratch()
+	if err != nil {
+		return oracle.Report{}, err
+	}
+	defer conn.Close()
+	views, err := oracle.CompareViews(ctx, conn, a.settings.Database, expected)
+	if err != nil {
+		return views, environment("verify.views", "is ClickHouse up, and were the pipelines ever run?", "%w", err)
+	}
+	topics, err := oracle.CompareTopics(ctx, a.settings.Brokers, a.settings.RegistryURL, expected)
+	if err != nil {
+		return views, environment("verify.topics", "are the broker and the registry up?", "%w", err)
+	}
+	return views.Join(topics), nil
+}
+
+// verify prints what was compared and every difference.
+func (a *app) verify(ctx context.Context, expected oracle.Expected, limit int) error {
+	report, err := a.compare(ctx, expected)
+	if err != nil {
+		return err
+	}
+	if a.format != "json" {
+		if err := report.Print(a.out, limit); err != nil {
+			return err
+		}
+	}
+	if !report.OK() {
+		a.partial = report
+		return failure(ExitDifferences, "verify.differences", "the lines above name view, key and column", "%s", count(len(report.Differences), "difference"))
+	}
+	return a.answer("verify", "no difference in "+tallied(report), report)
+}

@@ -1,0 +1,235 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"syncline/pipelines"
+	"syncline/pipelines/catalog"
+	"syncline/pipelines/run"
+	"syncline/schemas/registry"
+	"syncline/sinks/clickhouse"
+)
+
+// Progress is what the pipelines' process says of itself, once a second; `run
+// --report` writes it to stdout, a JSON object a line.
+type Progress struct {
+	Records int64    `json:"records"` // source records taken since the start
+	Rows    int64    `json:"rows"`    // rows written to ClickHouse since the start
+	Behind  int64    `json:"behind"`  // records that lie unread before any hop or the sink; -1: not known yet
+	Waiting []string `json:"waiting,omitempty"`
+	Stopped []string `json:"stopped,omitempty"`
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var report bool
+	c := &cobra.Command{
+		Use: "run", GroupID: "start", Short: "Run the pipelines against real addresses",
+		Long: `Runs the four hops and the ClickHouse sink until SIGTERM, and drains in less
+than ten seconds. Start more processes with --slot 1, 2, … to share the work.
+
+Settings come from flags, from the environment (SYNCLINE_<NAME>) and from the
+file of --config, in this order. Passwords: SYNCLINE_REGISTRY_PASSWORD and
+SYNCLINE_CLICKHOUSE_PASSWORD.`,
+		Example: "  syncline run --brokers kafka-1:9092 --registry-url http://registry:8081 --clickhouse ch:8123 --catalog company.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			show := func(p Progress) { a.showProgress(p) }
+			if report {
+				show = jsonLines(a.out)
+			}
+			return a.pipelines(cmd.Context(), show)
+		},
+	}
+	c.Flags().BoolVar(&report, "report", false, "write progress to stdout, a JSON object a line, once a second")
+	return c
+}
+
+func jsonLines(w io.Writer) func(Progress) {
+	enc := json.NewEncoder(w)
+	return func(p Progress) { _ = enc.Encode(p) } // a reader that has gone away is told by the signal
+}
+
+func (a *app) showProgress(p Progress) {
+	for _, s := range p.Stopped {
+		a.say("stopped: %s", s)
+	}
+	for _, s := range p.Waiting {
+		a.say("waiting: %s", s)
+	}
+	a.progress("%d source records, %d rows in ClickHouse, %d behind", p.Records, p.Rows, p.Behind)
+}
+
+// engine is the engine's configuration from the settings.
+func (a *app) engine() run.Config {
+	s := &a.settings
+	return run.Config{
+		Brokers: s.Brokers, Prefix: s.Prefix, Slot: s.Slot, CommitCeiling: s.CommitCeiling, Compression: s.Compression,
+		Replication: int16(s.Replication), Log: a.log, //nolint:gosec // a count of brokers
+	}
+}
+
+func (a *app) registryClient() (*registry.Remote, error) {
+	s := &a.settings
+	c, err := registry.NewClient(registry.ClientConfig{URL: s.RegistryURL, Username: s.RegistryUser, Password: string(s.RegistryPassword)})
+	if err != nil {
+		return nil, input("config.registry_url", "correct --registry-url", "%w", err)
+	}
+	return c, nil
+}
+
+// pipelines runs hops and sink until ctx ends.
+func (a *app) pipelines(ctx context.Context, show func(Progress)) error {
+	cat, err := catalog.Load(a.settings.Catalog)
+	if err != nil {
+		return err
+	}
+	schemas, err := a.registryClient()
+	if err != nil {
+		return err
+	}
+	defer schemas.Close()
+	spine, err := a.buildSpine(ctx, cat, schemas)
+	if err != nil || spine == nil {
+		return err
+	}
+	cfg := a.engine()
+	cfg.EncodeLetter = spine.Letters.Encode
+	cfg.LetterTopic = run.Topic{Name: pipelines.TopicLetters, Partitions: int32(a.settings.Partitions), Cleanup: run.Compact} //nolint:gosec // validated
+	transform, err := run.NewTransform(cfg, spine.Hops)
+	if err != nil {
+		return input("config.engine", "correct the setting it names", "%w", err)
+	}
+	writer, err := a.openSink(schemas)
+	if err != nil {
+		return err
+	}
+	defer writer.Close()
+	deliver, err := run.NewDeliver(run.DeliverConfig{Config: cfg, Sink: "clickhouse", Topics: spine.Delivered, FlushAfter: a.settings.FlushInterval}, writer)
+	if err != nil {
+		return input("config.sink", "correct the setting it names", "%w", err)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return transform.Run(ctx) })
+	group.Go(func() error {
+		// Canonical state flows whether ClickHouse is there or not.
+		if err := a.migrate(ctx, writer); err != nil || ctx.Err() != nil {
+			return err
+		}
+		return deliver.Run(ctx)
+	})
+	group.Go(func() error { reportProgress(ctx, transform, deliver, show); return nil })
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("running the pipelines: %w", err)
+	}
+	return nil
+}
+
+// retryPause is between tries to reach what is down at start.
+const retryPause = 2 * time.Second
+
+// buildSpine waits for a registry that cannot be reached; nil without an error
+// means that ctx ended first.
+func (a *app) buildSpine(ctx context.Context, cat *catalog.Catalog, schemas *registry.Remote) (*pipelines.Spine, error) {
+	for {
+		spine, err := pipelines.Build(ctx, pipelines.Config{
+			Catalog: cat, Schemas: schemas, Partitions: int32(a.settings.Partitions), //nolint:gosec // validated
+			UnknownSchemaWait: a.settings.UnknownSchemaWait, MaxRecordBytes: a.settings.MaxRecordBytes, Log: a.log,
+		})
+		if !errors.Is(err, registry.ErrUnreachable) {
+			return spine, err
+		}
+		a.say("waiting for the schema registry at %s: %v", a.settings.RegistryURL, err)
+		if !pause(ctx) {
+			return nil, nil //nolint:nilnil // asked to stop before there was anything
+		}
+	}
+}
+
+func (a *app) openSink(schemas *registry.Remote) (*clickhouse.Writer, error) {
+	s := &a.settings
+	w, err := clickhouse.Open(clickhouse.Options{
+		Addresses: []string{s.ClickHouse}, Database: s.Database, User: s.ClickHouseUser, Password: string(s.ClickHousePassword), Logger: a.log,
+	}, schemas)
+	if err != nil {
+		return nil, input("config.clickhouse", "correct --clickhouse or --database", "%w", err)
+	}
+	return w, nil
+}
+
+// migrate brings the tables and views up to date, waiting for a ClickHouse that
+// is down.
+func (a *app) migrate(ctx context.Context, w *clickhouse.Writer) error {
+	for {
+		err := w.Migrate(ctx)
+		if err == nil {
+			return nil
+		}
+		var known *clickhouse.Error
+		if errors.As(err, &known) && known.Permanent() {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		a.say("waiting for ClickHouse at %s: %v", a.settings.ClickHouse, err)
+		if !pause(ctx) {
+			return nil
+		}
+	}
+}
+
+func pause(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(retryPause):
+		return true
+	}
+}
+
+func reportProgress(ctx context.Context, t *run.Transform, d *run.Deliver, show func(Progress)) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		p := Progress{Behind: -1}
+		for _, h := range t.Status().Hops {
+			for _, task := range h.Tasks {
+				if h.Name == "intake" {
+					p.Records += task.Records
+				}
+				place := fmt.Sprintf("%s %s/%d: %s: %s", h.Name, task.Topic, task.Partition, task.Reason, task.Message)
+				switch task.State {
+				case "stopped":
+					p.Stopped = append(p.Stopped, place)
+				case "waiting":
+					p.Waiting = append(p.Waiting, place)
+				}
+			}
+		}
+		for _, l := range d.Status().Lines {
+			p.Rows += l.Rows
+			if l.State == "stopped" || l.State == "failing" {
+				p.Waiting = append(p.Waiting, fmt.Sprintf("clickhouse %s: %s", l.Topic, l.Message))
+			}
+		}
+		if behind, err := t.Behind(ctx); err == nil {
+			if rest, err := d.Behind(ctx); err == nil {
+				p.Behind = behind + rest
+			}
+		}
+		show(p)
+	}
+}

@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/providers/posflag"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+)
+
+// Secret is a text that printing masks.
+type Secret string
+
+// String masks the secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "•••"
+}
+
+// GoString masks the secret in %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalText masks the secret in JSON and YAML.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Settings is the configuration of every command. Each field can be given as a
+// flag (--registry-url), in the environment (SYNCLINE_REGISTRY_URL) or in the
+// file named by --config (registry_url: …); the flag wins over the environment,
+// the environment over the file. Secrets have no flag.
+type Settings struct {
+	Brokers            []string      `koanf:"brokers" help:"Kafka bootstrap addresses, host:port"`
+	RegistryURL        string        `koanf:"registry_url" help:"schema registry, http or https"`
+	RegistryUser       string        `koanf:"registry_user" help:"user of the schema registry"`
+	RegistryPassword   Secret        `koanf:"registry_password"`
+	ClickHouse         string        `koanf:"clickhouse" help:"ClickHouse HTTP interface, host:port (CLICKHOUSE_ADDR counts too)"`
+	ClickHouseUser     string        `koanf:"clickhouse_user" help:"user of ClickHouse"`
+	ClickHousePassword Secret        `koanf:"clickhouse_password"`
+	Database           string        `koanf:"database" help:"ClickHouse database of tables and views"`
+	Catalog            string        `koanf:"catalog" help:"catalog: a YAML file, or the name of a built-in one (tryton, company)"`
+	DataDir            string        `koanf:"data_dir" help:"directory of the embedded platform"`
+	Prefix             string        `koanf:"prefix" help:"begins group and transactional ids"`
+	Slot               int           `koanf:"slot" help:"number of this process among those that share the work, from 0"`
+	Partitions         int           `koanf:"partitions" help:"partitions of the topics that Syncline owns; fixed at first start"`
+	Replication        int           `koanf:"replication" help:"replicas of the topics that Syncline creates; -1 is the broker's default"`
+	UnknownSchemaWait  time.Duration `koanf:"unknown_schema_wait" help:"how long a record waits for its schema id to appear"`
+	MaxRecordBytes     int           `koanf:"max_record_bytes" help:"largest source record, key and value; larger ones become letters"`
+	CommitCeiling      time.Duration `koanf:"commit_ceiling" help:"longest transaction"`
+	FlushInterval      time.Duration `koanf:"flush_interval" help:"longest time a row waits before it is written to ClickHouse"`
+	Compression        string        `koanf:"compression" help:"of produced batches: none, lz4, zstd or snappy"`
+	LogLevel           string        `koanf:"log_level" help:"debug, info, warn or error"`
+}
+
+func defaults() Settings {
+	return Settings{
+		Brokers: []string{"127.0.0.1:9092"}, RegistryURL: "http://127.0.0.1:8081", ClickHouse: "127.0.0.1:8123",
+		Database: "syncline", Catalog: "tryton", DataDir: defaultDataDir(), Prefix: "syncline", Partitions: 4, Replication: -1,
+		UnknownSchemaWait: time.Minute, MaxRecordBytes: 1 << 20, CommitCeiling: 100 * time.Millisecond,
+		FlushInterval: 500 * time.Millisecond, Compression: "lz4", LogLevel: "warn",
+	}
+}
+
+func defaultDataDir() string {
+	if dir, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(dir, ".local", "share", "syncline")
+	}
+	return "syncline-data"
+}
+
+// addSettings declares a flag for every setting that is no secret.
+func addSettings(flags *pflag.FlagSet) {
+	d := reflect.ValueOf(defaults())
+	for i := range d.NumField() {
+		f := d.Type().Field(i)
+		name, help := strings.ReplaceAll(f.Tag.Get("koanf"), "_", "-"), f.Tag.Get("help")
+		switch v := d.Field(i).Interface().(type) {
+		case Secret:
+		case string:
+			flags.String(name, v, help)
+		case []string:
+			flags.StringSlice(name, v, help)
+		case int:
+			flags.Int(name, v, help)
+		case time.Duration:
+			flags.Duration(name, v, help)
+		}
+	}
+}
+
+// loadSettings merges defaults, file, environment and flags.
+func loadSettings(flags *pflag.FlagSet, configFile string) (Settings, error) {
+	k := koanf.New(".")
+	base := map[string]any{}
+	known := map[string]bool{}
+	d := reflect.ValueOf(defaults())
+	for i := range d.NumField() {
+		key := d.Type().Field(i).Tag.Get("koanf")
+		base[key], known[key] = d.Field(i).Interface(), true
+	}
+	if err := k.Load(confmap.Provider(base, "."), nil); err != nil {
+		return Settings{}, err
+	}
+	if configFile != "" {
+		only := koanf.New(".")
+		if err := only.Load(file.Provider(configFile), yaml.Parser()); err != nil {
+			return Settings{}, input("config.file", "check the path and the YAML", "reading %s: %w", configFile, err)
+		}
+		for _, key := range only.Keys() {
+			if !known[key] {
+				return Settings{}, input("config.unknown", "see `syncline help run` for the names", "%s: there is no setting %q", configFile, key)
+			}
+		}
+		if err := k.Merge(only); err != nil {
+			return Settings{}, err
+		}
+	}
+	if addr := os.Getenv("CLICKHOUSE_ADDR"); addr != "" {
+		if err := k.Set("clickhouse", addr); err != nil {
+			return Settings{}, err
+		}
+	}
+	const prefix = "SYNCLINE_"
+	err := k.Load(env.Provider(".", env.Opt{Prefix: prefix, TransformFunc: func(key, value string) (string, any) {
+		key = strings.ToLower(strings.TrimPrefix(key, prefix))
+		if !known[key] {
+			return "", nil
+		}
+		if key == "brokers" {
+			return key, strings.Split(value, ",")
+		}
+		return key, value
+	}}), nil)
+	if err != nil {
+		return Settings{}, err
+	}
+	err = k.Load(posflag.ProviderWithFlag(flags, ".", k, func(f *pflag.Flag) (string, any) {
+		key := strings.ReplaceAll(f.Name, "-", "_")
+		if !f.Changed || !known[key] {
+			return "", nil
+		}
+		return key, posflag.FlagVal(flags, f)
+	}), nil)
+	if err != nil {
+		return Settings{}, err
+	}
+	var s Settings
+	if err := k.Unmarshal("", &s); err != nil {
+		return Settings{}, input("config.invalid", "durations are written as 500ms or 1m, numbers plainly", "reading the settings: %w", err)
+	}
+	return s, s.validate()
+}
+
+func (s *Settings) validate() error {
+	check := func(ok bool, name, rule string) error {
+		if ok {
+			return nil
+		}
+		return input("config.invalid", "correct --"+strings.ReplaceAll(name, "_", "-")+" or SYNCLINE_"+strings.ToUpper(name), "%s: %s", name, rule)
+	}
+	for _, err := range []error{
+		check(len(s.Brokers) > 0 && s.Brokers[0] != "", "brokers", "at least one address is needed"),
+		check(strings.HasPrefix(s.RegistryURL, "http://") || strings.HasPrefix(s.RegistryURL, "https://"), "registry_url", "must begin with http:// or https://"),
+		check(s.Partitions >= 1 && s.Partitions <= 1024, "partitions", "must be 1 to 1024"),
+		check(s.Slot >= 0, "slot", "must not be negative"),
+		check(s.MaxRecordBytes >= 1024 && s.MaxRecordBytes <= 64<<20, "max_record_bytes", "must be 1 KiB to 64 MiB"),
+		check(s.CommitCeiling >= time.Millisecond && s.CommitCeiling <= 5*time.Second, "commit_ceiling", "must be 1ms to 5s"),
+		check(s.FlushInterval >= 10*time.Millisecond && s.FlushInterval <= time.Minute, "flush_interval", "must be 10ms to 1m"),
+		check(s.UnknownSchemaWait >= 0, "unknown_schema_wait", "must not be negative"),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// environ gives the settings that a child process needs, as environment.
+func (s *Settings) environ() []string {
+	return []string{
+		"SYNCLINE_BROKERS=" + strings.Join(s.Brokers, ","), "SYNCLINE_REGISTRY_URL=" + s.RegistryURL,
+		"SYNCLINE_CLICKHOUSE=" + s.ClickHouse, "SYNCLINE_DATABASE=" + s.Database, "SYNCLINE_CATALOG=" + s.Catalog,
+		"SYNCLINE_PREFIX=" + s.Prefix, "SYNCLINE_COMPRESSION=" + s.Compression, fmt.Sprintf("SYNCLINE_PARTITIONS=%d", s.Partitions),
+		"SYNCLINE_LOG_LEVEL=" + s.LogLevel,
+	}
+}
+
+// envName is a flag's name as the environment has it, without the prefix.
+func envName(flag string) string { return strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
