@@ -1,4 +1,4 @@
-//go:build !nolibchdb
+//go:build unix && !nolibchdb
 
 package engine
 

@@ -1,10 +1,10 @@
-//go:build nolibchdb
+//go:build nolibchdb || !unix
 
 package engine
 
 import "errors"
 
-var errOff = errors.New("this binary was built without the ClickHouse library (tag nolibchdb): put a clickhouse binary on PATH or set CLICKHOUSE_ADDR")
+var errOff = errors.New("this binary holds no loader for the ClickHouse library (tag nolibchdb, or a system without it): put a clickhouse binary on PATH or set CLICKHOUSE_ADDR")
 
 // Engine is not available in this build.
 type Engine struct{}
