@@ -236,7 +236,7 @@ func (f *folded) text(table string, img image, column string) (string, bool, err
 	return *s, true, nil
 }
 
-// CheckFinal compares the fold with the databases' final rows and returns every
+// checkFinal compares the fold with the databases' final rows and returns every
 // difference. There must be none: otherwise the recording itself, or our
 // reading of it, is wrong and nothing made of it can be trusted.
 func (f *folded) checkFinal(final finalRows) []Difference {

@@ -77,16 +77,20 @@ type TruthCheck struct {
 // scenario (repairs.txt) and documents of parties that were never linked are
 // excepted and listed.
 func CheckTruthFiles(dir string, e Expected) (TruthCheck, error) {
+	fold, err := foldRecording(dir)
+	if err != nil {
+		return TruthCheck{}, fmt.Errorf("folding %s: %w", dir, err)
+	}
+	return checkTruthFiles(dir, fold, e)
+}
+
+func checkTruthFiles(dir string, fold *folded, e Expected) (TruthCheck, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "truth-*.json"))
 	if err != nil {
 		return TruthCheck{}, fmt.Errorf("looking for truth files: %w", err)
 	}
 	if len(files) == 0 {
 		return TruthCheck{}, fmt.Errorf("%s has no truth files", dir)
-	}
-	fold, err := foldRecording(dir)
-	if err != nil {
-		return TruthCheck{}, fmt.Errorf("folding %s: %w", dir, err)
 	}
 	text, err := readOptional(dir, "repairs.txt")
 	if err != nil {
