@@ -23,6 +23,11 @@ type Decimal []byte
 // exactly, or of more than 38 digits, is an error: nothing is rounded in
 // silence.
 func NewDecimal(unscaled *big.Int, scale int32) (Decimal, error) {
+	if unscaled.IsInt64() {
+		if d, ok := smallDecimal(unscaled.Int64(), scale); ok {
+			return d, nil
+		}
+	}
 	n := unscaled
 	switch {
 	case scale < -DecimalPrecision || scale > 1<<16:
@@ -51,8 +56,10 @@ func DecimalOf(v change.Value) (Decimal, error) {
 	case change.Int:
 		return NewDecimal(big.NewInt(v.Int), 0)
 	case change.Decimal:
-		if d, ok := smallDecimal(v); ok {
-			return d, nil
+		if len(v.Bytes) == 0 {
+			if d, ok := smallDecimal(v.Int, v.Scale); ok {
+				return d, nil
+			}
 		}
 		return NewDecimal(change.Unscaled(v), v.Scale)
 	default:
@@ -60,14 +67,13 @@ func DecimalOf(v change.Value) (Decimal, error) {
 	}
 }
 
-// smallDecimal is DecimalOf without big numbers, for amounts whose unscaled
+// smallDecimal is NewDecimal without big numbers, for amounts whose unscaled
 // number at scale 9 fits 64 bits: below 9.2 thousand million.
-func smallDecimal(v change.Value) (Decimal, bool) {
-	if len(v.Bytes) > 0 || v.Scale < 0 || v.Scale > DecimalScale {
+func smallDecimal(n int64, scale int32) (Decimal, bool) {
+	if scale < 0 || scale > DecimalScale {
 		return nil, false
 	}
-	n := v.Int
-	for range DecimalScale - v.Scale {
+	for range DecimalScale - scale {
 		m := n * 10
 		if m/10 != n {
 			return nil, false

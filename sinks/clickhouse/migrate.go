@@ -44,6 +44,14 @@ func (w *Writer) createDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
+	// A user who may not create databases can still use one that is there.
+	var there uint64
+	if err := conn.QueryRow(ctx, "SELECT count() FROM system.databases WHERE name = $1", w.opts.Database).Scan(&there); err != nil {
+		return err
+	}
+	if there > 0 {
+		return nil
+	}
 	return conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+w.opts.Database)
 }
 
