@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -251,32 +252,22 @@ func (t *Transform) Behind(ctx context.Context) (int64, error) {
 }
 
 func (h *hop) behind(ctx context.Context) (int64, error) {
-	h.mu.Lock()
-	topics := make([]string, 0, len(h.topics))
-	for name := range h.topics {
-		topics = append(topics, name)
-	}
-	h.mu.Unlock()
-	if len(topics) == 0 {
-		return 0, nil
-	}
-	ends, err := h.admin.ListCommittedOffsets(ctx, topics...)
-	if err == nil {
-		err = ends.Error()
-	}
+	// All inputs, not only those subscribed: a source topic that has just
+	// appeared counts whole.
+	ends, err := listed(h.admin.ListCommittedOffsets(ctx, h.def.Inputs...))
 	if err != nil {
 		return 0, fmt.Errorf("listing ends of the inputs of hop %s: %w", h.def.Name, err)
 	}
-	starts, err := h.admin.ListStartOffsets(ctx, topics...)
-	if err == nil {
-		err = starts.Error()
-	}
+	starts, err := listed(h.admin.ListStartOffsets(ctx, h.def.Inputs...))
 	if err != nil {
 		return 0, fmt.Errorf("listing starts of the inputs of hop %s: %w", h.def.Name, err)
 	}
 	var behind int64
 	ends.Each(func(o kadm.ListedOffset) {
-		start, _ := starts.Lookup(o.Topic, o.Partition)
+		start, ok := starts.Lookup(o.Topic, o.Partition)
+		if o.Err != nil || !ok || start.Err != nil {
+			return // absent
+		}
 		next := start.Offset
 		h.mu.Lock()
 		if t := h.tasks[partitionID{o.Topic, o.Partition}]; t != nil {
@@ -286,4 +277,17 @@ func (h *hop) behind(ctx context.Context) (int64, error) {
 		behind += max(o.Offset-next, 0)
 	})
 	return behind, nil
+}
+
+// listed takes a topic that does not exist for no error.
+func listed(offsets kadm.ListedOffsets, err error) (kadm.ListedOffsets, error) {
+	if err != nil {
+		return nil, err
+	}
+	offsets.Each(func(o kadm.ListedOffset) {
+		if o.Err != nil && !errors.Is(o.Err, kerr.UnknownTopicOrPartition) {
+			err = o.Err
+		}
+	})
+	return offsets, err
 }
