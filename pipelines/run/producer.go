@@ -109,10 +109,12 @@ func (p *producer) begin(ctx context.Context) (stamp string, err error) {
 }
 
 // produce queues records; it blocks at the byte budget.
-func (p *producer) produce(ctx context.Context, recs []kgo.Record, at time.Time) {
-	for i := range recs {
-		recs[i].Timestamp = at
-		p.cl.Produce(ctx, &recs[i], p.promise)
+func (p *producer) produce(ctx context.Context, recs *slab, at time.Time) {
+	for _, chunk := range recs.chunks {
+		for i := range chunk {
+			chunk[i].Timestamp = at
+			p.cl.Produce(ctx, &chunk[i], p.promise)
+		}
 	}
 }
 

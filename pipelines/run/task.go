@@ -35,7 +35,7 @@ type task struct {
 	paused    bool
 
 	out        outbox
-	changes    []kgo.Record
+	changes    slab
 	hash       uint64
 	tally      tally // of the transaction under way
 	halt       error // stop when the transaction has ended
@@ -55,7 +55,7 @@ type task struct {
 type outbox struct {
 	topics []Topic
 	limit  int
-	recs   []kgo.Record
+	recs   slab
 	bytes  int
 	err    error
 }
@@ -71,7 +71,7 @@ func (o *outbox) Emit(topic string, partitionKey, key, value []byte) {
 		if n > o.limit && o.err == nil {
 			o.err = fmt.Errorf("output record of %d bytes for topic %s exceeds the limit of %d bytes: the operator must emit smaller records, or raise max record bytes", n, topic, o.limit)
 		}
-		o.recs = append(o.recs, kgo.Record{Topic: t.Name, Partition: PartitionOf(partitionKey, t.Partitions), Key: key, Value: value})
+		o.recs.add(kgo.Record{Topic: t.Name, Partition: PartitionOf(partitionKey, t.Partitions), Key: key, Value: value})
 		o.bytes += n
 		return
 	}
@@ -80,20 +80,9 @@ func (o *outbox) Emit(topic string, partitionKey, key, value []byte) {
 	}
 }
 
-// keptRecords is how many record slots a task keeps from one transaction to
-// the next.
-const keptRecords = 1 << 13
-
-func reuse(recs []kgo.Record) []kgo.Record {
-	if cap(recs) > keptRecords {
-		return nil
-	}
-	clear(recs)
-	return recs[:0]
-}
-
 func (o *outbox) reset() {
-	o.recs, o.bytes, o.err = reuse(o.recs), 0, nil
+	o.recs.reset()
+	o.bytes, o.err = 0, nil
 }
 
 func newTask(h *hop, r *restored) *task {
@@ -223,7 +212,7 @@ func (t *task) finish() error {
 		if n := len(k) + len(value); n > t.out.limit {
 			over = fmt.Errorf("state of %d bytes under key %.64x exceeds the limit of %d bytes", n, key, t.out.limit)
 		}
-		t.changes = append(t.changes, kgo.Record{Topic: t.hop.def.Changelog.Name, Partition: t.changelog, Key: k, Value: value})
+		t.changes.add(kgo.Record{Topic: t.hop.def.Changelog.Name, Partition: t.changelog, Key: k, Value: value})
 	})
 	return over
 }
@@ -258,6 +247,8 @@ func (t *task) discard() error {
 	t.next = t.base
 	t.more = t.more || t.base >= 0
 	touched := t.touched
+	// A client that was thrown away may still look at these records.
+	t.out.recs, t.changes = slab{}, slab{}
 	t.clear()
 	if t.hop.cfg.Debug && touched && t.hash != 0 && t.table.Hash() != t.hash {
 		return fmt.Errorf("task %s: state after an abort differs from that before the transaction; an operator has written into a stored value", t.id)
@@ -267,7 +258,7 @@ func (t *task) discard() error {
 
 func (t *task) clear() {
 	t.out.reset()
-	t.changes = reuse(t.changes)
+	t.changes.reset()
 	t.tally.clear()
 	t.touched = false
 	t.halt, t.haltReason = nil, ""

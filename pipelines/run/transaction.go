@@ -190,7 +190,7 @@ func (h *hop) transact(ctx context.Context) error {
 			if err := h.expel(t); err != nil {
 				return err
 			}
-		case t.next == t.base && len(t.out.recs) == 0 && len(t.changes) == 0:
+		case t.next == t.base && t.out.recs.empty() && t.changes.empty():
 			if t.halt != nil {
 				h.halt(t)
 			}
@@ -275,9 +275,9 @@ func (h *hop) tryCommit(ctx context.Context, send []*task, at time.Time) (stamp 
 	}
 	offsets := make([]pendingOffset, 0, len(send))
 	for _, t := range send {
-		t.changes = append(t.changes, t.checkRecord(stamp))
-		p.produce(ctx, t.out.recs, at)
-		p.produce(ctx, t.changes, at)
+		t.changes.add(t.checkRecord(stamp))
+		p.produce(ctx, &t.out.recs, at)
+		p.produce(ctx, &t.changes, at)
 		offsets = append(offsets, pendingOffset{id: t.id, next: t.next, epoch: t.epoch})
 	}
 	if err := h.crash(CrashAfterProduce); err != nil {
