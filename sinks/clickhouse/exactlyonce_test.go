@@ -220,18 +220,18 @@ func TestReplyLost(t *testing.T) {
 	w := open(t, func(o *Options) { o.Addresses = []string{p.host()} })
 	stopMerges(t, w, rawOrders)
 	b := batch("canonical.order", part(t, 0, 10, order("a", "x", 1), order("b", "x", 1)))
-	inserted := 0
+	var inserted atomic.Int32
 	p.onInsert(func(_ http.ResponseWriter, forward func() *http.Response) {
 		res := forward()
 		_, _ = io.Copy(io.Discard, res.Body)
 		_ = res.Body.Close()
 		if res.StatusCode == http.StatusOK {
-			inserted++
+			inserted.Add(1)
 		}
 		panic(http.ErrAbortHandler) // the connection breaks before the answer
 	})
 	retryable(t, w.Write(t.Context(), b))
-	if inserted == 0 {
+	if inserted.Load() == 0 {
 		t.Fatal("the insert did not get through, so nothing is tested")
 	}
 	p.onInsert(nil)
