@@ -65,9 +65,14 @@ var wares = [...]struct {
 	sku, label string
 	price      int64
 }{
-	{"SEAT-S", "Seat, small team", 99_000}, {"SEAT-L", "Seat, large team", 79_500}, {"PLATFORM", "Platform fee", 4_900_000},
-	{"USAGE-1K", "1,000 calls", 123_450}, {"CARE", "Care, 8×5", 1_200_000}, {"CARE+", "Care, 24×7", 3_333_300},
-	{"TRAIN", "Training day", 9_500_000}, {"STORE", "Speicher je GB", 1_250},
+	{"SEAT-S", "Seat, small team", 99_000},
+	{"SEAT-L", "Seat, large team", 79_500},
+	{"PLATFORM", "Platform fee", 4_900_000},
+	{"USAGE-1K", "1,000 calls", 123_450},
+	{"CARE", "Care, 8×5", 1_200_000},
+	{"CARE+", "Care, 24×7", 3_333_300},
+	{"TRAIN", "Training day", 9_500_000},
+	{"STORE", "Speicher je GB", 1_250},
 }
 
 func (g *Generator) addProducts() {

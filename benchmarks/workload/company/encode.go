@@ -179,7 +179,6 @@ type source struct {
 	order     int64
 	orderHere int64 // among the events of the table
 	previous  int64 // LSN of the last commit
-	seen      int64 // when the connector handled it, microseconds
 	op        byte
 }
 

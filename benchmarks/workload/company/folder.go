@@ -58,8 +58,8 @@ func (g *Generator) WriteFolder(ctx context.Context, dir string, progress func(r
 	if progress != nil {
 		progress(g.records)
 	}
-	if g.config.NoTruth {
-		return nil
+	if g.config.NoTruth || g.err != nil {
+		return g.err
 	}
 	truth, err := g.Truth()
 	if err != nil {

@@ -53,6 +53,7 @@ type Generator struct {
 	billNo    int64
 	products  [3][]*product
 
+	err     error // a mistake of the simulation
 	cases   [caseCount]int64
 	records int64
 }
@@ -115,6 +116,9 @@ func (g *Generator) Next() (workload.Record, bool) {
 	g.started = true
 	for {
 		now := g.now
+		if g.err != nil {
+			return workload.Record{}, false
+		}
 		if g.stopped || len(g.events) == 0 && len(g.snapshots) == 0 {
 			now = 1<<63 - 1
 		}
@@ -165,7 +169,7 @@ func (g *Generator) Write(ctx context.Context, until context.Context, to workloa
 	if err := to.Flush(ctx); err != nil {
 		return g.records, fmt.Errorf("waiting for the last records: %w", err)
 	}
-	return g.records, nil
+	return g.records, g.err
 }
 
 // event is something that the business does at a time.

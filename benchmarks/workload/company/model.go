@@ -10,19 +10,17 @@ import (
 
 type customer struct {
 	meta
-	id        int64
-	name      string
-	tier      string
-	segment   string
-	address   *address
-	contacts  []*contact
-	subs      *party
-	debtors   []*party
-	deals     []*deal
-	orders    []*order
-	currency  string
-	noSubs    bool
-	noDebtors bool
+	id       int64
+	name     string
+	tier     string
+	segment  string
+	address  *address
+	contacts []*contact
+	subs     *party
+	debtors  []*party
+	deals    []*deal
+	orders   []*order
+	currency string
 }
 
 func (c *customer) tab(g *Generator) *table { return g.t.customers }

@@ -100,12 +100,14 @@ func (g *Generator) link(p *party, c *customer) {
 			g.transact(p.sys)
 			g.remove(ref)
 			g.seen(CaseLinkRemoved)
-			switch {
-			case g.chance(r.Recreated / 2): // the same row again
-				g.after(30*hour, func() { g.transact(p.sys); g.insert(ref) })
-			case g.chance(r.Recreated / 2): // another one
-				g.after(30*hour, func() { g.transact(p.sys); g.addRef(p, own) })
+			if !g.chance(r.Recreated) {
+				return
 			}
+			again := func() { g.insert(ref) }
+			if g.chance(0.5) { // another row that says the same
+				again = func() { g.addRef(p, own) }
+			}
+			g.after(30*hour, func() { g.transact(p.sys); again() })
 		})
 	default:
 		g.addRef(p, own)

@@ -1,6 +1,7 @@
 package company
 
 import (
+	"fmt"
 	"strconv"
 
 	"syncline/benchmarks/workload"
@@ -109,7 +110,8 @@ func (g *Generator) snapshotDone() bool { return g.systems[0].streaming }
 func (g *Generator) emit(o object, t *table, op byte, keepText bool) {
 	sys := t.sys
 	if sys != g.tx {
-		panic("company: row of " + t.topic + " outside of a transaction of its system")
+		g.err = fmt.Errorf("row of %s outside of a transaction of its system: the simulation is wrong", t.topic)
+		return
 	}
 	m := o.m()
 	t.vals = o.row(t.vals[:0])

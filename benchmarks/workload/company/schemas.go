@@ -4,14 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"syncline/benchmarks/workload"
 )
 
 type obj = map[string]any
 
-func connect(base string, version int, name string) obj {
-	return obj{"type": base, "connect.version": version, "connect.name": name}
+func connect(base, name string) obj {
+	return obj{"type": base, "connect.version": 1, "connect.name": name}
 }
 
 // avro is the column's type without null.
@@ -22,22 +23,15 @@ func (c *column) avro() any {
 	case colInt:
 		return "int"
 	case colEnum:
-		t := connect("string", 1, "io.debezium.data.Enum")
-		allowed := ""
-		for i, w := range c.words {
-			if i > 0 {
-				allowed += ","
-			}
-			allowed += w
-		}
-		t["connect.parameters"] = obj{"allowed": allowed}
+		t := connect("string", "io.debezium.data.Enum")
+		t["connect.parameters"] = obj{"allowed": strings.Join(c.words, ",")}
 		return t
 	case colBool:
 		return "boolean"
 	case colDecimal:
 		return obj{"type": "bytes", "logicalType": "decimal", "precision": c.precision, "scale": c.scale}
 	case colConnectDecimal:
-		t := connect("bytes", 1, "org.apache.kafka.connect.data.Decimal")
+		t := connect("bytes", "org.apache.kafka.connect.data.Decimal")
 		t["logicalType"], t["precision"], t["scale"] = "decimal", c.precision, c.scale
 		t["connect.parameters"] = obj{"scale": strconv.Itoa(c.scale), "connect.decimal.precision": strconv.Itoa(c.precision)}
 		return t
@@ -46,17 +40,17 @@ func (c *column) avro() any {
 	case colDate:
 		return obj{"type": "int", "logicalType": "date"}
 	case colEpochDate:
-		return connect("int", 1, "io.debezium.time.Date")
+		return connect("int", "io.debezium.time.Date")
 	case colZoned:
-		return connect("string", 1, "io.debezium.time.ZonedTimestamp")
+		return connect("string", "io.debezium.time.ZonedTimestamp")
 	case colMicros:
 		return obj{"type": "long", "logicalType": "timestamp-micros"}
 	case colMicroTimestamp:
-		return connect("long", 1, "io.debezium.time.MicroTimestamp")
+		return connect("long", "io.debezium.time.MicroTimestamp")
 	case colUUID:
-		return connect("string", 1, "io.debezium.data.Uuid")
+		return connect("string", "io.debezium.data.Uuid")
 	case colJSON:
-		return connect("string", 1, "io.debezium.data.Json")
+		return connect("string", "io.debezium.data.Json")
 	default:
 		return "string"
 	}
@@ -103,7 +97,7 @@ func (t *table) valueText(added bool) (string, error) {
 		}
 	}
 	value := obj{"type": "record", "name": "Value", "fields": cols, "connect.name": t.topic + ".Value"}
-	snapshot := connect("string", 1, "io.debezium.data.Enum")
+	snapshot := connect("string", "io.debezium.data.Enum")
 	snapshot["connect.parameters"] = obj{"allowed": "true,first,first_in_data_collection,last_in_data_collection,last,false,incremental"}
 	snapshot["connect.default"] = "false"
 	src := []any{
@@ -118,12 +112,16 @@ func (t *table) valueText(added bool) (string, error) {
 	if !t.sys.millis {
 		src = append(src, optional("origin", "string"), optional("origin_lsn", "long"))
 	}
-	block := obj{"type": "record", "name": "block", "namespace": "event", "connect.version": 1, "connect.name": "event.block",
-		"fields": []any{field("id", "string"), field("total_order", "long"), field("data_collection_order", "long")}}
+	block := obj{
+		"type": "record", "name": "block", "namespace": "event", "connect.version": 1, "connect.name": "event.block",
+		"fields": []any{field("id", "string"), field("total_order", "long"), field("data_collection_order", "long")},
+	}
 	fields := []any{
 		optional("before", value), optional("after", "Value"),
-		field("source", obj{"type": "record", "name": "Source", "namespace": "io.debezium.connector.postgresql", "fields": src,
-			"connect.name": "io.debezium.connector.postgresql.Source"}),
+		field("source", obj{
+			"type": "record", "name": "Source", "namespace": "io.debezium.connector.postgresql", "fields": src,
+			"connect.name": "io.debezium.connector.postgresql.Source",
+		}),
 		optional("transaction", block), field("op", "string"), optional("ts_ms", "long"),
 	}
 	if !t.sys.millis {
@@ -143,8 +141,8 @@ func marshal(v any) (string, error) {
 // buildSchemas lists what has to be registered: first all that is there from
 // the start, then the later versions.
 func (g *Generator) buildSchemas() error {
-	add := func(t *table, place int, suffix string, make func() (string, error)) error {
-		s, err := make()
+	add := func(t *table, place int, suffix string, write func() (string, error)) error {
+		s, err := write()
 		if err != nil {
 			return fmt.Errorf("schema of %s: %w", t.topic, err)
 		}

@@ -1,6 +1,7 @@
 package company
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"time"
@@ -71,7 +72,7 @@ func (tr *transport) keep(b []byte) []byte { return append(tr.bytes(len(b)), b..
 
 // send puts a record on its way at the given time.
 func (tr *transport) send(p parcel, now int64) {
-	at := int(p.tab.index)*workload.Partitions + int(p.rec.Partition)
+	at := p.tab.index*workload.Partitions + int(p.rec.Partition)
 	visible := now + 200 + tr.rng.Int64N(40_000)
 	if u := tr.rng.Float64(); u < tr.rates.StalledLong {
 		visible += int64(time.Hour/time.Microsecond) + tr.rng.Int64N(int64(2*time.Hour/time.Microsecond))
@@ -268,14 +269,14 @@ func (tr *transport) spoil(t *table, vals []val, value []byte, keyID int) (key, 
 	case poisonCut:
 		bad = value[:5+tr.rng.IntN((len(value)-5)/2)]
 	case poisonLength: // a text of a terabyte right at the start of the row
-		bad = append(value[:5:5], 0, 2)
+		bad = append(bytes.Clone(value[:5]), 0, 2)
 		bad = binary.AppendVarint(bad, 1<<40)
 		bad = binary.AppendVarint(bad, 1<<40)
 	case poisonUnion:
-		bad = append(value[:5:5], 0x4a)
+		bad = append(bytes.Clone(value[:5]), 0x4a)
 		bad = append(bad, value[6:]...)
 	case poisonTrailing:
-		bad = append(value[:len(value):len(value)], "and more"...)
+		bad = append(bytes.Clone(value), "and more"...)
 	case poisonText:
 		bad = []byte(`{"op":"u","after":{"note":"JSON on a topic of Avro"}}`)
 	case poisonKey: // key and value: who reads the value only must refuse it too

@@ -58,6 +58,9 @@ func (g *Generator) Truth() (oracle.Expected, error) {
 	if g.config.NoTruth {
 		return nil, ErrNoTruth
 	}
+	if g.err != nil {
+		return nil, g.err
+	}
 	t := &truth{
 		g: g, out: oracle.Expected{}, accounts: map[accountKey]*account{}, byParty: map[*party]*account{},
 		taxes: map[int64]int64{}, paid: map[*bill]int64{}, links: map[*bill][]*receipt{}, products: map[*product]bool{},
@@ -122,8 +125,10 @@ func (p *party) followed() (*ref, int64) {
 func (t *truth) account(key accountKey) *account {
 	a := t.accounts[key]
 	if a == nil {
-		a = &account{key: key, id: t.g.entityID(key.sys, "party", num(key.id)),
-			orders: map[string]*order{}, ofDeal: map[*deal]*order{}, contracts: map[string]*contract{}, invoices: map[string]*bill{}, credited: map[string]bool{}}
+		a = &account{
+			key: key, id: t.g.entityID(key.sys, "party", num(key.id)),
+			orders: map[string]*order{}, ofDeal: map[*deal]*order{}, contracts: map[string]*contract{}, invoices: map[string]*bill{}, credited: map[string]bool{},
+		}
 		t.accounts[key] = a
 		t.list = append(t.list, a)
 	}
@@ -289,8 +294,10 @@ func (t *truth) tellAccounts() {
 		put(row, "name", name)
 		t.add("accounts", row)
 		if c := a.customer; c != nil {
-			t.add("identity_links", oracle.Row{"system": g.systems[inCRM].name, "native_id": num(c.id), "account_id": a.id, "rule": "master",
-				"linked_at": oracle.TimeText(c.born.at), "approximate": strconv.FormatBool(c.born.approx)})
+			t.add("identity_links", oracle.Row{
+				"system": g.systems[inCRM].name, "native_id": num(c.id), "account_id": a.id, "rule": "master",
+				"linked_at": oracle.TimeText(c.born.at), "approximate": strconv.FormatBool(c.born.approx),
+			})
 		}
 		for _, sys := range []int{inSubs, inERP} {
 			for _, p := range a.parties[sys] {
@@ -298,8 +305,10 @@ func (t *truth) tellAccounts() {
 				if r, _ := p.followed(); r != nil {
 					rule, since = "reference", r.since
 				}
-				t.add("identity_links", oracle.Row{"system": g.systems[sys].name, "native_id": num(p.id), "account_id": a.id, "rule": rule,
-					"linked_at": oracle.TimeText(since.at), "approximate": strconv.FormatBool(since.approx)})
+				t.add("identity_links", oracle.Row{
+					"system": g.systems[sys].name, "native_id": num(p.id), "account_id": a.id, "rule": rule,
+					"linked_at": oracle.TimeText(since.at), "approximate": strconv.FormatBool(since.approx),
+				})
 			}
 		}
 	}
@@ -318,8 +327,10 @@ func (t *truth) tellLines(view string, in lineTable, sys int, doc int64) int64 {
 	var sum int64
 	for _, l := range t.lines[in][doc] {
 		sum += l.amount()
-		t.add(view, oracle.Row{"system": t.g.systems[sys].name, "parent_native_id": num(doc), "native_id": num(l.id), "product_code": l.product.sku,
-			"quantity": decimalText(l.qty, 3), "unit_price": decimalText(l.price, 4)})
+		t.add(view, oracle.Row{
+			"system": t.g.systems[sys].name, "parent_native_id": num(doc), "native_id": num(l.id), "product_code": l.product.sku,
+			"quantity": decimalText(l.qty, 3), "unit_price": decimalText(l.price, 4),
+		})
 	}
 	return sum
 }

@@ -132,8 +132,10 @@ func (t *truth) tellKPIs() {
 		slices.Sort(order)
 		for _, n := range order {
 			k := days[n]
-			row := oracle.Row{"day": oracle.DateText(n), "metric": metric.name, "count": strconv.Itoa(len(k.seconds)),
-				"approximate": strconv.Itoa(k.approximate), "open": strconv.Itoa(k.open)}
+			row := oracle.Row{
+				"day": oracle.DateText(n), "metric": metric.name, "count": strconv.Itoa(len(k.seconds)),
+				"approximate": strconv.Itoa(k.approximate), "open": strconv.Itoa(k.open),
+			}
 			if len(k.seconds) > 0 {
 				slices.Sort(k.seconds)
 				for _, q := range []struct {
