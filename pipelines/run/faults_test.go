@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"syncline/deploy/local/kafkatest"
 )
 
 // newFake is a broker whose answers a test can falsify.
@@ -154,6 +156,10 @@ func TestSecondProcessWithTheSameSlotFencesTheFirst(t *testing.T) {
 
 // feed produces in rounds until stopped, and returns the totals.
 func (w *world) feed(topic string, keys int) (stop func() map[int]int) {
+	return w.feedEvery(topic, keys, 8*time.Millisecond)
+}
+
+func (w *world) feedEvery(topic string, keys int, every time.Duration) (stop func() map[int]int) {
 	quit := make(chan struct{})
 	var wg sync.WaitGroup
 	n := 0
@@ -162,7 +168,7 @@ func (w *world) feed(topic string, keys int) (stop func() map[int]int) {
 			select {
 			case <-quit:
 				return
-			case <-time.After(8 * time.Millisecond):
+			case <-time.After(every):
 			}
 			recs := make([]*kgo.Record, 0, keys)
 			for i := range keys {
@@ -296,4 +302,74 @@ func TestAnotherSlotTakesOverFromTheDead(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.checkTotals(w.topic("counts"), totals(800, 40))
+}
+
+// Connections that die at any request. Here the broker has not acted on it, but
+// the client cannot know that.
+func TestConnectionsAreCut(t *testing.T) {
+	w, c := newFake(t)
+	in := w.create("in", toyPartitions)
+	hops := []Hop{w.relayHop(in), w.countHop(w.topic("relayed"), nil)}
+	r := w.start(w.config(), hops...).waitUp()
+	stop := w.feedEvery(in, 40, 20*time.Millisecond)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	cut := map[int16]int{}
+	var mu sync.Mutex
+	for _, key := range []kmsg.Key{kmsg.EndTxn, kmsg.TxnOffsetCommit, kmsg.Produce, kmsg.Heartbeat, kmsg.Fetch} {
+		c.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			mu.Lock()
+			defer mu.Unlock()
+			if p, ok := req.(*kmsg.ProduceRequest); ok && p.TransactionID == nil {
+				return nil, nil, false // the feed of the test itself
+			}
+			if cut[req.Key()] >= 10 || rng.IntN(5) > 0 {
+				return nil, nil, false
+			}
+			cut[req.Key()]++
+			return nil, errors.New("cut"), true
+		})
+	}
+	w.wait("enough connections are cut", 60*time.Second, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return cut[int16(kmsg.EndTxn)] >= 5 && cut[int16(kmsg.TxnOffsetCommit)] >= 5 && cut[int16(kmsg.Produce)] >= 5
+	})
+	total := stop()
+	r.waitIdle(60 * time.Second)
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("cut by request key: %v", cut)
+	w.checkTotals(w.topic("counts"), total)
+}
+
+// A broker that dies and comes back loses nothing that it had acknowledged;
+// kfake cannot die, so this is real Kafka's.
+func TestBrokerIsKilledAndComesBack(t *testing.T) {
+	if !kafkatest.Real(t) {
+		t.Skip("a broker that can be killed needs SYNCLINE_KAFKA=real")
+	}
+	brokers, k := kafkatest.Start(t)
+	w := newWorldAt(t, brokers)
+	in := w.create("in", toyPartitions)
+	hops := []Hop{w.relayHop(in), w.countHop(w.topic("relayed"), nil)}
+	r := w.start(w.config(), hops...).waitUp()
+	stop := w.feedEvery(in, 40, 20*time.Millisecond)
+	for range 2 {
+		before := r.tr.Status().Hops[1].Committed
+		w.wait("it works", 60*time.Second, func() bool { return r.tr.Status().Hops[1].Committed > before+5 })
+		k.Kill(t)
+		k.Restart(t)
+	}
+	before := r.tr.Status().Hops[1].Committed
+	w.wait("it works again", 60*time.Second, func() bool { return r.tr.Status().Hops[1].Committed > before+5 })
+	total := stop()
+	r.waitIdle(90 * time.Second)
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.checkTotals(w.topic("counts"), total)
 }

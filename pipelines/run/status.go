@@ -40,6 +40,7 @@ type TaskStatus struct {
 	Bytes           int64
 	Dropped         map[string]int64 // by reason
 	Parked          int64
+	Deferred        bool  // Advance has work left
 	Next            int64 // committed next offset, -1 none
 	Lag             int64 // records (with transaction markers) behind the end, -1 unknown
 	Keys            int64 // of the committed state
@@ -80,6 +81,7 @@ type taskStats struct {
 	records, parked, bytesIn            atomic.Int64
 	committed, next, end                atomic.Int64
 	keys, bytes                         atomic.Int64
+	deferred                            atomic.Bool
 	restoredRecords, restoreNanos       atomic.Int64
 	mu                                  sync.Mutex
 	dropped                             map[string]int64
@@ -120,7 +122,7 @@ func (s *taskStats) setStopped(reason, message string) {
 func (s *taskStats) status() TaskStatus {
 	out := TaskStatus{
 		Topic: s.name.topic, Partition: s.name.partition, State: "running",
-		Records: s.records.Load(), Bytes: s.bytesIn.Load(), Parked: s.parked.Load(),
+		Records: s.records.Load(), Bytes: s.bytesIn.Load(), Parked: s.parked.Load(), Deferred: s.deferred.Load(),
 		Next: s.committed.Load(), Lag: -1, Keys: s.keys.Load(), StateBytes: s.bytes.Load(),
 		RestoredRecords: s.restoredRecords.Load(), RestoreTime: time.Duration(s.restoreNanos.Load()),
 	}
@@ -179,8 +181,7 @@ func (h *hop) status() HopStatus {
 			out.Absent = append(out.Absent, name)
 		}
 	}
-	for id, t := range h.tasks {
-		_ = id
+	for _, t := range h.tasks {
 		out.Tasks = append(out.Tasks, t.stats.status())
 	}
 	for id := range h.owned {

@@ -103,6 +103,7 @@ func newTask(h *hop, r *restored) *task {
 	t.stats.name = r.id
 	t.stats.committed.Store(r.position.next)
 	t.stats.next.Store(r.position.next)
+	t.stats.deferred.Store(t.more)
 	t.stats.end.Store(-1)
 	t.stats.restoredRecords.Store(int64(r.records))
 	t.stats.restoreNanos.Store(int64(r.took))
@@ -233,6 +234,7 @@ func (t *task) applied(stamp string) {
 	t.base = t.next
 	t.stats.add(&t.tally)
 	t.clear()
+	t.stats.deferred.Store(t.more)
 	t.stats.committed.Store(t.next)
 	t.stats.next.Store(t.next)
 	t.stats.keys.Store(int64(t.table.Len()))
@@ -246,6 +248,7 @@ func (t *task) discard() error {
 	t.impl.Reset()
 	t.next = t.base
 	t.more = t.more || t.base >= 0
+	t.stats.deferred.Store(t.more)
 	touched := t.touched
 	// A client that was thrown away may still look at these records.
 	t.out.recs, t.changes = slab{}, slab{}

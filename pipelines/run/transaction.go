@@ -195,6 +195,7 @@ func (h *hop) transact(ctx context.Context) error {
 				h.halt(t)
 			}
 			t.clear()
+			t.stats.deferred.Store(t.more)
 		default:
 			send = append(send, t)
 		}

@@ -229,7 +229,8 @@ func (t *Transform) Status() Status {
 
 // Behind asks the broker how many records (with transaction markers) lie
 // unread before the tasks of this process, over all hops; tasks still restoring
-// and partitions without committed offset count whole. 0 means that everything
+// and partitions without committed offset count whole, a task with deferred work
+// counts one more. 0 means that everything
 // written so far has gone through, provided that nothing is written meanwhile.
 func (t *Transform) Behind(ctx context.Context) (int64, error) {
 	t.mu.Lock()
@@ -272,6 +273,9 @@ func (h *hop) behind(ctx context.Context) (int64, error) {
 		h.mu.Lock()
 		if t := h.tasks[partitionID{o.Topic, o.Partition}]; t != nil {
 			next = max(next, t.stats.next.Load())
+			if t.stats.deferred.Load() {
+				behind++
+			}
 		}
 		h.mu.Unlock()
 		behind += max(o.Offset-next, 0)
