@@ -9,10 +9,13 @@ import (
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"syncline/schemas/change"
 )
 
-// ErrPermanent is wrapped by errors that sending the same again cannot cure.
-var ErrPermanent = errors.New("permanent")
+// ErrPermanent is what errors are that sending the same again cannot cure
+// (errors.Is). It is the engine's own mark.
+var ErrPermanent = change.ErrPermanent
 
 // Error says what could not be done, to which table and offsets, by which rule
 // and what to do about it. Its text holds no password.
@@ -53,8 +56,8 @@ func (e *Error) Error() string {
 // cause is err's text. Of a request that failed it leaves out all of the URL but
 // the host: the rest is the statement and its settings.
 func cause(err error) string {
-	var request *url.Error
-	if !errors.As(err, &request) {
+	request, ok := errors.AsType[*url.Error](err)
+	if !ok {
 		return err.Error()
 	}
 	host := "the server"
@@ -68,7 +71,7 @@ func cause(err error) string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Is reports whether target is ErrPermanent and e is.
-func (e *Error) Is(target error) bool { return target == ErrPermanent && e.permanent } //nolint:errorlint // a sentinel
+func (e *Error) Is(target error) bool { return target == ErrPermanent && e.permanent }
 
 // Permanent reports whether sending the same again cannot help: the caller must
 // stop and show the error. Otherwise it must send the same batch again.
@@ -109,22 +112,19 @@ func (w *Writer) fault(op, table, offsets string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var known *Error
-	if errors.As(err, &known) {
+	if _, known := errors.AsType[*Error](err); known {
 		return err
 	}
 	e := &Error{Op: op, Table: table, Range: offsets, Err: err, secret: w.opts.Password}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return e
 	}
-	var exception *clickhouse.Exception
-	if errors.As(err, &exception) {
+	if exception, ok := errors.AsType[*clickhouse.Exception](err); ok {
 		a, permanent := permanentCode(exception.Code)
 		e.Rule, e.Fix, e.permanent = a.rule, a.fix, permanent
 		return e
 	}
-	var answer *clickhouse.HTTPError
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*clickhouse.HTTPError](err); ok {
 		switch s := answer.StatusCode; {
 		case s == http.StatusRequestTimeout || s == http.StatusTooEarly || s == http.StatusTooManyRequests:
 		case s == http.StatusUnauthorized || s == http.StatusForbidden:

@@ -169,7 +169,7 @@ func newProxy(t *testing.T) *proxy {
 			panic(http.ErrAbortHandler)
 		}
 		(*do)(w, func() *http.Response {
-			out := r.Clone(context.Background())
+			out := r.Clone(context.WithoutCancel(r.Context()))
 			out.RequestURI, out.URL.Scheme, out.URL.Host = "", "http", address
 			out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 			out.TransferEncoding = nil
@@ -321,7 +321,9 @@ func TestOutage(t *testing.T) {
 	w := open(t, func(o *Options) { o.Addresses = []string{p.host()} })
 	write(t, w, "canonical.order", part(t, 0, 0, order("a", "x", 1)))
 	p.CloseClientConnections()
-	p.Listener.Close() //nolint:errcheck // the server is to be gone
+	if err := p.Listener.Close(); err != nil {
+		t.Fatal(err)
+	}
 	b := batch("canonical.order", part(t, 0, 1, order("b", "x", 1)))
 	p.CloseClientConnections()
 	for range 3 {

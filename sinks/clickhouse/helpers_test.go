@@ -166,7 +166,7 @@ func ask(t testing.TB, w *Writer, query string) string {
 func wants(t testing.TB, w *Writer, columns, from string, rows ...string) {
 	t.Helper()
 	var list []string
-	for _, c := range strings.Split(columns, ", ") {
+	for c := range strings.SplitSeq(columns, ", ") {
 		list = append(list, "toString("+c+")")
 	}
 	got := ask(t, w, "["+strings.Join(list, ", ")+"] AS row FROM "+from)

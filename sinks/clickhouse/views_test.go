@@ -22,8 +22,10 @@ func one(version int64) map[string]any {
 	e := env("e1", "a", version)
 	line := []canonical.Line{{NativeID: "1", ProductID: ptr("p1"), Quantity: cents(100), UnitPrice: cents(4990)}}
 	return map[string]any{
-		"canonical.account": &canonical.AccountRecord{Envelope: e, Name: ptr("Ada"), CRMIDs: []string{"1", "10"},
-			Addresses: []canonical.Address{{System: "crm", NativeID: "3", City: ptr("Bern")}}, Contacts: []canonical.Contact{{System: "erp", NativeID: "4", Value: ptr("a@b")}}},
+		"canonical.account": &canonical.AccountRecord{
+			Envelope: e, Name: ptr("Ada"), CRMIDs: []string{"1", "10"},
+			Addresses: []canonical.Address{{System: "crm", NativeID: "3", City: ptr("Bern")}}, Contacts: []canonical.Contact{{System: "erp", NativeID: "4", Value: ptr("a@b")}},
+		},
 		"canonical.identity_link": &canonical.IdentityLinkRecord{Envelope: e, Rule: "master", LinkedAt: at(1, 0, 0)},
 		"canonical.product":       &canonical.ProductRecord{Envelope: e, Kind: "product", Code: ptr("SEAT")},
 		"canonical.opportunity":   &canonical.OpportunityRecord{Envelope: e, Lines: line},
@@ -48,8 +50,10 @@ func deletion(topic string, version int64) any {
 
 func TestDeletesHideRowsInEveryView(t *testing.T) {
 	w := open(t)
-	views := []string{"accounts", "account_addresses", "account_contacts", "identity_links", "products", "opportunities", "opportunity_lines", "orders", "order_lines",
-		"subscriptions", "subscription_lines", "invoices", "invoice_lines", "payments", "deals", "facts", "kpi_daily"}
+	views := []string{
+		"accounts", "account_addresses", "account_contacts", "identity_links", "products", "opportunities", "opportunity_lines", "orders", "order_lines",
+		"subscriptions", "subscription_lines", "invoices", "invoice_lines", "payments", "deals", "facts", "kpi_daily",
+	}
 	for topic, rec := range one(1) {
 		write(t, w, topic, part(t, 0, 0, rec))
 	}
@@ -148,8 +152,10 @@ func TestProductsAndLines(t *testing.T) {
 
 func TestDealsAndFacts(t *testing.T) {
 	w := open(t)
-	d := &canonical.DealRecord{Envelope: env("d24", "a", 7), OpportunityNativeID: ptr("24"), OrderNumber: ptr("S-1"), Stage: "activated",
-		OpenedAt: at(1, 0, 0), WonAt: ptr(*at(2, 0, 0) + 141), ActivatedAt: at(3, 0, 0), Approximate: []string{"opened_at", "activated_at"}, Amount: cents(45243), Currency: ptr("USD")}
+	d := &canonical.DealRecord{
+		Envelope: env("d24", "a", 7), OpportunityNativeID: ptr("24"), OrderNumber: ptr("S-1"), Stage: "activated",
+		OpenedAt: at(1, 0, 0), WonAt: ptr(*at(2, 0, 0) + 141), ActivatedAt: at(3, 0, 0), Approximate: []string{"opened_at", "activated_at"}, Amount: cents(45243), Currency: ptr("USD"),
+	}
 	write(t, w, "canonical.deal", part(t, 0, 0, d, &canonical.DealRecord{Envelope: env("d25", "", 1), Stage: "opened"}))
 	wants(t, w, "deal_id, account_id, opportunity_native_id, order_number, subscription_number, stage, won_at, lost_at, approximate, approximate_milestones, amount, currency", "deals ORDER BY deal_id",
 		"d24|a|24|S-1|NULL|activated|2026-11-22 02:00:00.000141|NULL|true|['opened_at','activated_at']|452.43|USD",
