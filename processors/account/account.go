@@ -49,6 +49,9 @@ type Operator struct {
 	store   state.Store
 	encoder *canonical.Encoder
 	dirty   map[string]struct{} // scope + document
+	// shown caches what effective has decoded, for one scope of one Flush: one
+	// change reaches an invoice, its deal and its payments, and each asks.
+	shown map[string]*entry
 }
 
 // New returns the operator of one partition.
@@ -57,11 +60,14 @@ func New(config *Config, store state.Store) (*Operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Operator{config: config, store: store, encoder: encoder, dirty: map[string]struct{}{}}, nil
+	return &Operator{config: config, store: store, encoder: encoder, dirty: map[string]struct{}{}, shown: map[string]*entry{}}, nil
 }
 
 // Reset forgets the documents touched since the last Flush.
-func (o *Operator) Reset() { clear(o.dirty) }
+func (o *Operator) Reset() {
+	clear(o.dirty)
+	clear(o.shown)
+}
 
 // scope is what joins stay inside: an account (first byte 1, then its id), or
 // for a document without a party the document itself (0, then its entity id).
@@ -127,6 +133,7 @@ func (o *Operator) Flush(out Output) error {
 			if err := finish(); err != nil {
 				return err
 			}
+			clear(o.shown)
 			w = &work{scope: s, docs: map[string]struct{}{}, deals: map[string]struct{}{}}
 		}
 		if err := o.touch(w, d[len(scope{}):], out); err != nil {
@@ -134,7 +141,9 @@ func (o *Operator) Flush(out Output) error {
 		}
 	}
 	clear(o.dirty)
-	return finish()
+	err := finish()
+	clear(o.shown)
+	return err
 }
 
 // touch brings the joins up to date with one document and notes what it
@@ -274,6 +283,17 @@ type entry struct {
 // effective returns the document that shows, or nil: of those that came through
 // several parties the one with the highest version.
 func (o *Operator) effective(s scope, doc []byte) (*entry, error) {
+	if e, ok := o.shown[string(doc)]; ok {
+		return e, nil
+	}
+	e, err := o.find(s, doc)
+	if err == nil {
+		o.shown[string(doc)] = e
+	}
+	return e, err
+}
+
+func (o *Operator) find(s scope, doc []byte) (*entry, error) {
 	var best []byte
 	var version uint64
 	var err error

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"unsafe"
 )
 
 // The stored form of rows and documents: a format byte, then varints and
@@ -142,7 +143,11 @@ func (d *decoder) bytes() []byte {
 	return v
 }
 
-func (d *decoder) string() string { return string(d.bytes()) }
+// string is a view like any value: stored forms are never changed in place.
+func (d *decoder) string() string {
+	b := d.bytes()
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}
 
 func (d *decoder) position() Position {
 	e := d.uvarint()

@@ -51,7 +51,7 @@ func AppendDocument(b []byte, h DocumentHead, rows [][]byte) []byte {
 	return b
 }
 
-// DecodeDocumentHead reads the head only; it costs four short strings.
+// DecodeDocumentHead reads the head only: four views into b.
 func DecodeDocumentHead(b []byte) (DocumentHead, error) {
 	d := decoder{b: b}
 	var h DocumentHead
@@ -62,7 +62,8 @@ func DecodeDocumentHead(b []byte) (DocumentHead, error) {
 	return h, d.finish("document")
 }
 
-// DecodeDocument reads all of a stored document. Values are views into b.
+// DecodeDocument reads all of a stored document. Values and strings are views
+// into b, which must never be changed.
 func DecodeDocument(b []byte) (Document, error) {
 	d := decoder{b: b}
 	var h DocumentHead

@@ -113,7 +113,8 @@ func AppendRow(b []byte, r *Row) []byte {
 	return b
 }
 
-// DecodeRow reads the stored form. Values are views into b; strings are copies.
+// DecodeRow reads the stored form. Values and strings are views into b, which
+// must never be changed.
 func DecodeRow(b []byte) (Row, error) {
 	d := decoder{b: b}
 	var r Row
