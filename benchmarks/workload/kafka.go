@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,8 +72,10 @@ func (k *Kafka) Close() { k.client.Close() }
 
 // CreateTopics implements Producer.
 func (k *Kafka) CreateTopics(ctx context.Context, topics []string, partitions int32) error {
-	size := fmt.Sprint(MaxRecordBytes)
-	answers, err := k.admin.CreateTopics(ctx, partitions, 1, map[string]*string{"max.message.bytes": &size}, topics...)
+	// Records have the times of their feed, which are long past: a broker that
+	// keeps a week would throw them away.
+	size, forEver := strconv.Itoa(MaxRecordBytes), "-1"
+	answers, err := k.admin.CreateTopics(ctx, partitions, 1, map[string]*string{"max.message.bytes": &size, "retention.ms": &forEver}, topics...)
 	if err != nil {
 		return fmt.Errorf("creating %d topics: %w", len(topics), err)
 	}

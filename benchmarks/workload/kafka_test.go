@@ -7,19 +7,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"syncline/deploy/local/kafkatest"
 )
 
 func TestKafkaKeepsPartitionsOrderTimesAndTombstones(t *testing.T) {
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Close()
+	brokers, _ := kafkatest.Start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	to, err := NewKafka(KafkaOptions{Brokers: cluster.ListenAddrs(), LZ4: true})
+	to, err := NewKafka(KafkaOptions{Brokers: []string{brokers}, LZ4: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +49,7 @@ func TestKafkaKeepsPartitionsOrderTimesAndTombstones(t *testing.T) {
 	if to.Acknowledged() != n {
 		t.Errorf("%d acknowledged, want %d", to.Acknowledged(), n)
 	}
-	reader, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.ConsumeTopics("cdc.a"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(8<<20))
+	reader, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.ConsumeTopics("cdc.a"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(8<<20))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,14 +79,10 @@ func TestKafkaKeepsPartitionsOrderTimesAndTombstones(t *testing.T) {
 }
 
 func TestKafkaReportsAFailedRecord(t *testing.T) {
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Close()
+	brokers, _ := kafkatest.Start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	to, err := NewKafka(KafkaOptions{Brokers: cluster.ListenAddrs()})
+	to, err := NewKafka(KafkaOptions{Brokers: []string{brokers}})
 	if err != nil {
 		t.Fatal(err)
 	}

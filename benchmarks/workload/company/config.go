@@ -19,8 +19,10 @@ type Config struct {
 	// Deals is the number of opportunities; one for each account by default. A
 	// deal that goes all the way makes about 25 records.
 	Deals int
-	// Start is the time of the snapshot, where the stream begins; 2027-01-04
-	// 06:00 UTC by default. What happened earlier is in the snapshot.
+	// Start is the time of the snapshot, where the stream begins; 2026-01-05
+	// 06:00 UTC by default. What happened earlier is in the snapshot. The stream
+	// goes on for about two months more than Span. Let it not reach the future:
+	// Kafka 4 refuses records that are more than an hour ahead of its clock.
 	Start time.Time
 	// Span is the stream time over which deals are opened; 60 days by default.
 	Span time.Duration
@@ -119,7 +121,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Deals = c.Accounts
 	}
 	if c.Start.IsZero() {
-		c.Start = time.Date(2027, 1, 4, 6, 0, 0, 0, time.UTC)
+		c.Start = time.Date(2026, 1, 5, 6, 0, 0, 0, time.UTC)
 	}
 	if c.Span == 0 {
 		c.Span = 60 * 24 * time.Hour

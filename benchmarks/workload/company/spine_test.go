@@ -41,8 +41,18 @@ func (s *schemas) SchemaByID(_ context.Context, id int) (string, error) {
 	return s.texts[id-1], nil
 }
 
+// unruly is a company in which hardly anything goes as it should.
+func unruly() *company.Business {
+	b := company.DefaultBusiness()
+	b.LinkChanged, b.WrongLink, b.LinkRemoved, b.SecondDebtor = 0.2, 0.2, 0.2, 0.6
+	b.MovedDebtor, b.LineMoved, b.DraftDeleted, b.CreditNote, b.Void, b.StrayLines = 0.3, 0.4, 0.3, 0.2, 0.2, 0.1
+	b.CustomerDeleted, b.LostDeleted, b.Overtaken = 0.1, 0.8, 0.5
+	return b
+}
+
 func TestPipelinesComeToTheTruth(t *testing.T) {
 	for _, c := range []company.Config{
+		{Seed: 24, Accounts: 90, Deals: 250, Business: unruly(), History: 0.3},
 		{Seed: 21, Accounts: 250},
 		{Seed: 22, Accounts: 40, Deals: 400, History: 0.4},
 		{Seed: 23, Accounts: 150, Transport: &company.Transport{Redelivered: 0.4, RewindLength: 200, Stalled: 0.3, StallFor: time.Hour, StalledLong: 0.1, Poison: 0.02, Oversized: 0.001}},

@@ -54,6 +54,17 @@ var ErrNoTruth = errors.New("the simulated company was told to keep no truth (Co
 // returned and will return after Stop, or has returned to its end, is processed.
 // It is computed from the model, by the definitions of ARCHITECTURE.md. Rows of
 // feed_health carry the rows without header as the note _waiting.
+//
+// Where the definitions leave a choice, this is how they are read:
+//   - deal_id of an order is that of the opportunity it names; of a subscription
+//     or an invoice, that of the order with its order number in the same account;
+//     of a payment, its invoice's.
+//   - An account's updated_at counts rows that are there; a deleted row takes its
+//     time along.
+//   - A document without lines or taxes has sums of 0, not NULL.
+//   - linked_at starts anew when an identifier is deleted and comes back.
+//   - A tombstone and a letter count as received and as neither repeated nor
+//     stale; a letter that is delivered twice is two letters.
 func (g *Generator) Truth() (oracle.Expected, error) {
 	if g.config.NoTruth {
 		return nil, ErrNoTruth
