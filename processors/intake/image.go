@@ -10,6 +10,7 @@ import (
 
 	"github.com/shopspring/decimal"
 
+	"syncline/schemas/canonical"
 	"syncline/schemas/change"
 )
 
@@ -113,7 +114,9 @@ func (f *Field) value(img Image, kind change.Kind) (v change.Value, keep bool, e
 		return change.Value{}, false, nil
 	}
 	if f.Model == "" && f.Map == nil && f.Prefix == "" {
-		v, err = convert(v, kind)
+		if v, err = convert(v, kind); err == nil {
+			err = bounded(v)
+		}
 		return v, false, err
 	}
 	t, err := text(v)
@@ -173,6 +176,45 @@ func convert(v change.Value, kind change.Kind) (change.Value, error) {
 		}
 	}
 	return v, fmt.Errorf("a value of kind %s cannot become %s", v.Kind, kind)
+}
+
+// The bounds of what can be shown exactly everywhere: ClickHouse's Date32, and
+// amounts whose products and sums still fit 38 digits with 9 after the point.
+const (
+	firstDay     = -25_567 // 1900-01-01
+	lastDay      = 120_529 // 2299-12-31
+	amountDigits = 14      // before the point
+)
+
+// bounded refuses what would have to be changed in silence later on.
+func bounded(v change.Value) error {
+	switch v.Kind {
+	case change.Date:
+		if v.Int < firstDay || v.Int > lastDay {
+			return fmt.Errorf("the date %s is outside 1900-01-01 to 2299-12-31: map open ends to NULL at the source or leave the field out of the catalog", time.Unix(v.Int*86_400, 0).UTC().Format(time.DateOnly))
+		}
+	case change.Decimal:
+		if v.Bytes == nil && v.Scale >= 0 && v.Scale <= 4 {
+			most := int64(1e14)
+			for range v.Scale {
+				most *= 10
+			}
+			if v.Int > -most && v.Int < most {
+				return nil // by far the most
+			}
+		}
+		if _, err := canonical.DecimalOf(v); err != nil {
+			return err
+		}
+		if whole := len(new(big.Int).Abs(new(big.Int).Quo(change.Unscaled(v), pow10(v.Scale))).String()); whole > amountDigits {
+			return fmt.Errorf("the amount %s has %d digits before the point, the limit is %d", change.DecimalText(v), whole, amountDigits)
+		}
+	}
+	return nil
+}
+
+func pow10(n int32) *big.Int {
+	return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil)
 }
 
 func parseDecimal(s string) (change.Value, error) {
