@@ -2,7 +2,6 @@ package oracle
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -70,7 +69,7 @@ func materialise(t *testing.T, conn driver.Conn, database string, e Expected, ba
 		}
 	}
 	exec("CREATE DATABASE " + database)
-	t.Cleanup(func() { _ = conn.Exec(context.Background(), "DROP DATABASE IF EXISTS "+database) })
+	t.Cleanup(func() { _ = conn.Exec(t.Context(), "DROP DATABASE IF EXISTS "+database) })
 	for _, v := range Views() {
 		if base != "" && !slices.Contains(own, v.Name) {
 			exec("CREATE VIEW " + database + "." + v.Name + " AS SELECT * FROM " + base + "." + v.Name)

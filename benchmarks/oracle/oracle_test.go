@@ -49,10 +49,16 @@ func TestRecordedFigures(t *testing.T) {
 		rows      map[string]int
 		parties   map[string]int
 	}{
-		{"debezium-tryton", map[string]int{"accounts": 79, "identity_links": 202, "opportunities": 69, "orders": 59, "subscriptions": 59, "invoices": 53, "payments": 37, "deals": 69},
-			map[string]int{"crm": 71, "subs": 63, "erp": 68}},
-		{"debezium-tryton-2", map[string]int{"accounts": 205, "opportunities": 178, "orders": 153, "subscriptions": 152, "invoices": 150, "payments": 92, "deals": 178},
-			map[string]int{"crm": 186, "subs": 160, "erp": 172}},
+		{
+			"debezium-tryton",
+			map[string]int{"accounts": 79, "identity_links": 202, "opportunities": 69, "orders": 59, "subscriptions": 59, "invoices": 53, "payments": 37, "deals": 69},
+			map[string]int{"crm": 71, "subs": 63, "erp": 68},
+		},
+		{
+			"debezium-tryton-2",
+			map[string]int{"accounts": 205, "opportunities": 178, "orders": 153, "subscriptions": 152, "invoices": 150, "payments": 92, "deals": 178},
+			map[string]int{"crm": 186, "subs": 160, "erp": 172},
+		},
 	} {
 		t.Run(c.recording, func(t *testing.T) {
 			e := expectRecorded(t, c.recording)

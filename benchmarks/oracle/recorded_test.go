@@ -172,7 +172,7 @@ func TestRowsBySQL(t *testing.T) {
 			continue
 		}
 		r := e[c.view][i]
-		for _, pair := range strings.Fields(c.want) {
+		for pair := range strings.FieldsSeq(c.want) {
 			column, want, _ := strings.Cut(pair, "=")
 			got, ok := r[column]
 			if orDash(got, ok) != want {

@@ -236,35 +236,43 @@ func TestPlantedDifferencesInTopicsAreFound(t *testing.T) {
 				return slices.DeleteFunc(records, func(r *kgo.Record) bool {
 					return r.Topic == "canonical.payment" && strings.HasPrefix(string(r.Key), testEntity(t, "erp/payment/"+e["payments"][0]["native_id"]))
 				})
-			}, []string{"canonical.payment|missing", "canonical.payment|sum"}},
+			}, []string{"canonical.payment|missing", "canonical.payment|sum"},
+		},
 		"seen under two accounts": {
 			func(t *testing.T, w *canonicalWorld, records []*kgo.Record) []*kgo.Record {
 				return append(records, w.record(t, 6, e["invoices"][0], 1, []any{}, func(r map[string]any) { r["account_id"] = e["accounts"][0]["account_id"] }))
-			}, []string{"canonical.invoice|sum", "canonical.invoice|unexpected"}},
+			}, []string{"canonical.invoice|sum", "canonical.invoice|unexpected"},
+		},
 		"deleted": {
 			func(t *testing.T, w *canonicalWorld, records []*kgo.Record) []*kgo.Record {
 				return append(records, w.record(t, 8, e["deals"][0], 3, nil, func(r map[string]any) { r["deleted"] = true }))
-			}, []string{"canonical.deal|missing", "canonical.deal|sum"}},
+			}, []string{"canonical.deal|missing", "canonical.deal|sum"},
+		},
 		"a version again": {
 			func(t *testing.T, w *canonicalWorld, records []*kgo.Record) []*kgo.Record {
 				return append(records, w.record(t, 0, e["accounts"][0], 2, nil, nil))
-			}, []string{"canonical.account|version"}},
+			}, []string{"canonical.account|version"},
+		},
 		"a version too low": {
 			func(t *testing.T, w *canonicalWorld, records []*kgo.Record) []*kgo.Record {
 				return append(records, w.record(t, 1, e["identity_links"][0], 1, nil, nil))
-			}, []string{"canonical.identity_link|version"}},
+			}, []string{"canonical.identity_link|version"},
+		},
 		"a value": {
 			func(t *testing.T, w *canonicalWorld, records []*kgo.Record) []*kgo.Record {
 				return append(records, w.record(t, 8, e["deals"][3], 3, nil, func(r map[string]any) { r["opened_at"] = time.UnixMicro(1) }))
-			}, []string{"canonical.deal|cell"}},
+			}, []string{"canonical.deal|cell"},
+		},
 		"a line": {
 			func(t *testing.T, w *canonicalWorld, records []*kgo.Record) []*kgo.Record {
 				return append(records, w.record(t, 4, e["orders"][0], 3, []any{map[string]any{"native_id": "99999"}}, nil))
-			}, []string{"canonical.order lines|missing", "canonical.order lines|unexpected"}},
+			}, []string{"canonical.order lines|missing", "canonical.order lines|unexpected"},
+		},
 		"a tombstone": {
 			func(t *testing.T, w *canonicalWorld, records []*kgo.Record) []*kgo.Record {
 				return append(records, &kgo.Record{Topic: "canonical.product", Key: []byte(testEntity(t, "crm/product/1000") + "/")})
-			}, []string{"canonical.product|unexpected"}},
+			}, []string{"canonical.product|unexpected"},
+		},
 		"a key of another record": {
 			func(t *testing.T, w *canonicalWorld, records []*kgo.Record) []*kgo.Record {
 				for _, r := range records {
@@ -274,7 +282,8 @@ func TestPlantedDifferencesInTopicsAreFound(t *testing.T) {
 					}
 				}
 				return records
-			}, []string{"canonical.subscription|cell"}},
+			}, []string{"canonical.subscription|cell"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

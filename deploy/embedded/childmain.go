@@ -99,7 +99,7 @@ func ChildMain(ctx context.Context, args []string) (handled bool, err error) {
 	said := func(r ready) {
 		r.Ready = true
 		line, _ := json.Marshal(r) // a plain struct
-		fmt.Println(string(line))
+		fmt.Fprintln(os.Stdout, string(line))
 	}
 	log.Info("starting", "pid", os.Getpid())
 	if err := run(ctx, f, log, said); err != nil {

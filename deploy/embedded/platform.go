@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -257,8 +258,8 @@ func (p *Platform) Up(ctx context.Context, name string) error {
 func (p *Platform) Stop(ctx context.Context) error {
 	p.stopOnce.Do(func() {
 		var errs []error
-		for i := len(p.order) - 1; i >= 0; i-- {
-			c := p.children[p.order[i]]
+		for _, v := range slices.Backward(p.order) {
+			c := p.children[v]
 			if err := c.close(ctx); err != nil {
 				errs = append(errs, fmt.Errorf("stopping %s: %w", c.name, err))
 			}

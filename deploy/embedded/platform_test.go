@@ -56,7 +56,7 @@ func start(t *testing.T, dir string) *embedded.Platform {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = p.Stop(context.Background()) })
+	t.Cleanup(func() { _ = p.Stop(t.Context()) })
 	return p
 }
 

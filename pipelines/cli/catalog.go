@@ -19,8 +19,7 @@ func (a *app) catalogCommand() *cobra.Command {
 				name = args[0]
 			}
 			cat, err := catalog.Load(name)
-			var problems catalog.Problems
-			if errors.As(err, &problems) {
+			if problems, ok := errors.AsType[catalog.Problems](err); ok {
 				a.partial = problems
 			} else if err != nil {
 				return input("catalog.file", fmt.Sprintf("give a YAML file or one of %v", catalog.Builtin()), "%w", err)

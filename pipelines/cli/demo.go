@@ -116,7 +116,7 @@ func (a *app) demo(ctx context.Context, f companyFlags, keep bool) error {
 	}
 	if a.format != "json" {
 		for _, q := range demoQueries {
-			result.Tables[q.name].print(a.out)
+			result.Tables[q.name].write(a.out)
 		}
 		fmt.Fprintf(a.out, `
 How to look further:

@@ -58,7 +58,7 @@ func (a *app) doctor(ctx context.Context) error {
 	if broken > 0 {
 		a.partial = findings
 		if a.format != "json" {
-			t.print(a.out)
+			t.write(a.out)
 		}
 		return environment("doctor.broken", "the lines marked BROKEN say how", "%s", count(broken, "check")+" failed")
 	}

@@ -49,12 +49,10 @@ func environment(code, fix, format string, args ...any) *Failure {
 
 // classify gives every error a code and an exit code.
 func classify(err error) *Failure {
-	var f *Failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
 	}
-	var p catalog.Problems
-	if errors.As(err, &p) {
+	if _, ok := errors.AsType[catalog.Problems](err); ok {
 		return &Failure{Code: "catalog.invalid", Exit: ExitInput, Err: err, Fix: "correct the lines named above; `syncline catalog lint` checks them"}
 	}
 	return &Failure{Code: "failed", Exit: ExitFailed, Err: err}

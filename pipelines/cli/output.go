@@ -52,7 +52,7 @@ func (t Table) MarshalJSON() ([]byte, error) {
 // null is how tables show NULL; JSON leaves it out.
 const null = "NULL"
 
-func (t Table) print(w io.Writer) {
+func (t Table) write(w io.Writer) {
 	if t.Title != "" {
 		fmt.Fprintf(w, "\n%s\n", t.Title)
 	}
@@ -170,7 +170,7 @@ func (p *printer) answer(command, summary string, result any, tables ...Table) e
 		return json.NewEncoder(p.out).Encode(Envelope{OK: true, Command: command, Summary: summary, Result: result})
 	}
 	for _, t := range tables {
-		t.print(p.out)
+		t.write(p.out)
 	}
 	if summary != "" {
 		fmt.Fprintln(p.out, summary)

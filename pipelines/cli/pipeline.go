@@ -176,9 +176,6 @@ func (a *app) migrate(ctx context.Context, w *clickhouse.Writer) error {
 		if errors.As(err, &known) && known.Permanent() {
 			return err
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
 		a.say("waiting for ClickHouse at %s: %v", a.settings.ClickHouse, err)
 		if !pause(ctx) {
 			return nil

@@ -145,12 +145,6 @@ func (c *child) stop() error {
 	}
 }
 
-// kill ends the process at once, as a crash would.
-func (c *child) kill() {
-	_ = c.cmd.Process.Kill()
-	<-c.done
-}
-
 func (a *app) upCommand() *cobra.Command {
 	var rebuild bool
 	c := &cobra.Command{

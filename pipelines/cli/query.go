@@ -46,12 +46,10 @@ payments, their *_lines, deals, facts, kpi_daily, feed_health, letters.`,
 }
 
 func (a *app) queryFailure(err error) error {
-	var e *ch.Exception
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*ch.Exception](err); ok {
 		return input("query.sql", "correct the statement; `SHOW TABLES` lists the views", "%s", e.Message)
 	}
-	var n net.Error
-	if errors.As(err, &n) {
+	if _, ok := errors.AsType[net.Error](err); ok {
 		return environment("clickhouse.unreachable", "start it (`syncline up`) or give --clickhouse", "asking ClickHouse at %s: %w", a.settings.ClickHouse, err)
 	}
 	return err

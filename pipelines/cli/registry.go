@@ -76,7 +76,7 @@ dropped logical types, namespaces. Exit code 4 where it is not.`,
 			if len(t.Rows) > 0 {
 				a.partial = t
 				if a.format != "json" {
-					t.print(a.out)
+					t.write(a.out)
 				}
 				return failure(ExitDifferences, "registry.incompatible", "keep the old field and add a new one beside it", "%s", count(len(t.Rows), "finding"))
 			}

@@ -63,8 +63,7 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 
 // isUsage tells cobra's complaints about flags and arguments from our errors.
 func isUsage(err error) bool {
-	var f *Failure
-	if errors.As(err, &f) {
+	if _, ok := errors.AsType[*Failure](err); ok {
 		return false
 	}
 	for _, p := range []string{"unknown command", "unknown flag", "unknown shorthand", "accepts ", "requires ", "invalid argument", "flag needs an argument"} {

@@ -152,7 +152,8 @@ func (k *Intake) overtaken(at Place, h header, img Image, old *change.Row, order
 		k.count.Suspicious++
 		err := fmt.Errorf("row %s: position %s is below the stored %s, but its commit is later: was the database restored? If so, give the system a new epoch in the catalog", h.id, h.pos, old.Pos)
 		if k.count.Suspicious >= restoredRun {
-			k.count.Suspicious = restoredRun - 1
+			// The record will be read again after the mending.
+			k.count.Suspicious, k.count.Received = restoredRun-1, k.count.Received-1
 			return change.Stopped(ReasonRestored, err)
 		}
 		return k.parkAs(at, h.id, ReasonRestored, err)

@@ -21,10 +21,16 @@ type Verdict struct {
 	Err    error
 }
 
-// Dropped, Parked, Waiting and Stopped build the verdicts other than Pass.
-func Dropped(reason string) Verdict            { return Verdict{Kind: Drop, Reason: reason} }
-func Parked(reason string, err error) Verdict  { return Verdict{Kind: Park, Reason: reason, Err: err} }
+// Dropped is the verdict on a record that rightly changes nothing.
+func Dropped(reason string) Verdict { return Verdict{Kind: Drop, Reason: reason} }
+
+// Parked is the verdict on a record that becomes a letter.
+func Parked(reason string, err error) Verdict { return Verdict{Kind: Park, Reason: reason, Err: err} }
+
+// Waiting is the verdict on a record that is asked again later.
 func Waiting(reason string, err error) Verdict { return Verdict{Kind: Wait, Reason: reason, Err: err} }
+
+// Stopped is the verdict on a record that stops its task.
 func Stopped(reason string, err error) Verdict { return Verdict{Kind: Stop, Reason: reason, Err: err} }
 
 // Letter is a record that could not be processed (a dead letter), with all that

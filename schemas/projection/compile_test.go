@@ -131,8 +131,17 @@ func TestWriterDefaultKinds(t *testing.T) {
 func TestPresenceAndReaderDefaults(t *testing.T) {
 	no := change.OfBool(false)
 	fields := []projection.Field{
-		{Path: "after"}, {Path: "after.id"}, {Path: "after.vat_exempt", Default: &no}, {Path: "after.gone"}, {Path: "op"}, {Path: "op"},
-		{Path: "note"}, {Path: "note.x", Default: &no}, {Path: "note.y"}, {Path: "nowhere.deep", Default: &no}, {Path: "before.id"},
+		{Path: "after"},
+		{Path: "after.id"},
+		{Path: "after.vat_exempt", Default: &no},
+		{Path: "after.gone"},
+		{Path: "op"},
+		{Path: "op"},
+		{Path: "note"},
+		{Path: "note.x", Default: &no},
+		{Path: "note.y"},
+		{Path: "nowhere.deep", Default: &no},
+		{Path: "before.id"},
 	}
 	plan, err := projection.Compile(shop, fields, projection.Limits{})
 	if err != nil {
@@ -149,14 +158,22 @@ func TestPresenceAndReaderDefaults(t *testing.T) {
 		data []byte
 		want []change.Value
 	}{
-		{"after, note A", slices.Concat(zigzag(0, 1), value, counted("u"), zigzag(1, 5)),
-			[]change.Value{nested, change.OfInt(7), no, missing, change.OfString("u"), change.OfString("u"), nested, change.OfInt(5), missing, no, null}},
-		{"delete, note B", slices.Concat(zigzag(1), value, zigzag(0), counted("d"), zigzag(3, 6)),
-			[]change.Value{null, null, null, null, change.OfString("d"), change.OfString("d"), nested, no, change.OfInt(6), no, change.OfInt(7)}},
-		{"note is a number", slices.Concat(zigzag(0, 0), counted("c"), zigzag(2, 9)),
-			[]change.Value{null, null, null, null, change.OfString("c"), change.OfString("c"), change.OfInt(9), no, missing, no, null}},
-		{"note is null", slices.Concat(zigzag(0, 0), counted("c"), zigzag(0)),
-			[]change.Value{null, null, null, null, change.OfString("c"), change.OfString("c"), null, null, null, no, null}},
+		{
+			"after, note A", slices.Concat(zigzag(0, 1), value, counted("u"), zigzag(1, 5)),
+			[]change.Value{nested, change.OfInt(7), no, missing, change.OfString("u"), change.OfString("u"), nested, change.OfInt(5), missing, no, null},
+		},
+		{
+			"delete, note B", slices.Concat(zigzag(1), value, zigzag(0), counted("d"), zigzag(3, 6)),
+			[]change.Value{null, null, null, null, change.OfString("d"), change.OfString("d"), nested, no, change.OfInt(6), no, change.OfInt(7)},
+		},
+		{
+			"note is a number", slices.Concat(zigzag(0, 0), counted("c"), zigzag(2, 9)),
+			[]change.Value{null, null, null, null, change.OfString("c"), change.OfString("c"), change.OfInt(9), no, missing, no, null},
+		},
+		{
+			"note is null", slices.Concat(zigzag(0, 0), counted("c"), zigzag(0)),
+			[]change.Value{null, null, null, null, change.OfString("c"), change.OfString("c"), null, null, null, no, null},
+		},
 	} {
 		if err := plan.Decode(c.data, out); err != nil {
 			t.Errorf("%s: %v", c.name, err)
@@ -213,7 +230,7 @@ func TestCompileRefuses(t *testing.T) {
 		fmt.Fprintf(&many, `{"name":"f%d","type":"int"},`, i)
 	}
 	wide := strings.TrimSuffix(many.String(), ",") + `]}`
-	x := func(typ string) string { return record(typ) }
+	x := record
 	for _, c := range []struct {
 		name, schema, path string
 		err                error

@@ -92,18 +92,38 @@ func (g *generator) record(space string, depth int) (*gtype, any) {
 }
 
 var scalars = []gtype{
-	{kind: "boolean"}, {kind: "int"}, {kind: "long"}, {kind: "float"}, {kind: "double"}, {kind: "string"}, {kind: "bytes"},
-	{kind: "int"}, {kind: "long"}, {kind: "string"},
-	{kind: "int", meaning: "date"}, {kind: "int", meaning: "time-millis"}, {kind: "long", meaning: "time-micros"},
-	{kind: "long", meaning: "timestamp-millis"}, {kind: "long", meaning: "timestamp-micros"}, {kind: "long", meaning: "timestamp-nanos"},
-	{kind: "long", meaning: "local-timestamp-millis"}, {kind: "long", meaning: "local-timestamp-micros"}, {kind: "long", meaning: "local-timestamp-nanos"},
+	{kind: "boolean"},
+	{kind: "int"},
+	{kind: "long"},
+	{kind: "float"},
+	{kind: "double"},
+	{kind: "string"},
+	{kind: "bytes"},
+	{kind: "int"},
+	{kind: "long"},
+	{kind: "string"},
+	{kind: "int", meaning: "date"},
+	{kind: "int", meaning: "time-millis"},
+	{kind: "long", meaning: "time-micros"},
+	{kind: "long", meaning: "timestamp-millis"},
+	{kind: "long", meaning: "timestamp-micros"},
+	{kind: "long", meaning: "timestamp-nanos"},
+	{kind: "long", meaning: "local-timestamp-millis"},
+	{kind: "long", meaning: "local-timestamp-micros"},
+	{kind: "long", meaning: "local-timestamp-nanos"},
 	{kind: "bytes", meaning: "decimal", scale: 4},
-	{kind: "int", meaning: "io.debezium.time.Date"}, {kind: "int", meaning: "io.debezium.time.Time"},
-	{kind: "long", meaning: "io.debezium.time.MicroTime"}, {kind: "long", meaning: "io.debezium.time.NanoTime"},
-	{kind: "long", meaning: "io.debezium.time.Timestamp"}, {kind: "long", meaning: "io.debezium.time.MicroTimestamp"},
-	{kind: "long", meaning: "io.debezium.time.NanoTimestamp"}, {kind: "long", meaning: "io.debezium.time.MicroDuration"},
-	{kind: "string", meaning: "io.debezium.data.Enum"}, {kind: "string", meaning: "io.debezium.data.Json"},
-	{kind: "int", meaning: "org.apache.kafka.connect.data.Date"}, {kind: "int", meaning: "org.apache.kafka.connect.data.Time"},
+	{kind: "int", meaning: "io.debezium.time.Date"},
+	{kind: "int", meaning: "io.debezium.time.Time"},
+	{kind: "long", meaning: "io.debezium.time.MicroTime"},
+	{kind: "long", meaning: "io.debezium.time.NanoTime"},
+	{kind: "long", meaning: "io.debezium.time.Timestamp"},
+	{kind: "long", meaning: "io.debezium.time.MicroTimestamp"},
+	{kind: "long", meaning: "io.debezium.time.NanoTimestamp"},
+	{kind: "long", meaning: "io.debezium.time.MicroDuration"},
+	{kind: "string", meaning: "io.debezium.data.Enum"},
+	{kind: "string", meaning: "io.debezium.data.Json"},
+	{kind: "int", meaning: "org.apache.kafka.connect.data.Date"},
+	{kind: "int", meaning: "org.apache.kafka.connect.data.Time"},
 	{kind: "long", meaning: "org.apache.kafka.connect.data.Timestamp"},
 	{kind: "bytes", meaning: "org.apache.kafka.connect.data.Decimal", scale: 2},
 }
@@ -406,7 +426,7 @@ func textOracle(s string, kind change.Kind) change.Value {
 
 // meantOracle knows units by the ends of names.
 func meantOracle(x int64, meaning string) change.Value {
-	kind := change.Int
+	var kind change.Kind
 	name := strings.ToLower(meaning[strings.LastIndexByte(meaning, '.')+1:])
 	switch {
 	case name == "date":

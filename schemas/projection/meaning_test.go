@@ -31,7 +31,7 @@ func TestMeanings(t *testing.T) {
 		return fmt.Sprintf(`{"type":%q,"connect.version":1,"connect.name":%q}`, base, name)
 	}
 	const debezium, kafka = "io.debezium.", "org.apache.kafka.connect.data."
-	ts := func(micros int64) change.Value { return change.OfTimestamp(micros) }
+	ts := change.OfTimestamp
 	dur := func(micros int64) change.Value { return change.Value{Kind: change.Duration, Int: micros} }
 	amount := func(unscaled int64, scale int32) change.Value {
 		return change.Value{Kind: change.Decimal, Int: unscaled, Scale: scale}
@@ -223,8 +223,8 @@ func FuzzZonedTimestamp(f *testing.F) {
 		}
 		_, offset := want.Zone()
 		fraction := 0
-		if i := strings.IndexByte(text, '.'); i >= 0 {
-			fraction = len(strings.TrimRight(text[i+1:], "Zz")) // or more, with an offset
+		if _, after, ok0 := strings.Cut(text, "."); ok0 {
+			fraction = len(strings.TrimRight(after, "Zz")) // or more, with an offset
 		}
 		if ok && got != want.UnixMicro() {
 			t.Errorf("%q: %d, want %d", text, got, want.UnixMicro())

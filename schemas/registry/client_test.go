@@ -258,7 +258,7 @@ func TestClientTellsUnknownFromUnreachable(t *testing.T) {
 		for range 2 {
 			_, err := client.SchemaByID(t.Context(), 1)
 			for _, kind := range []error{registry.ErrUnknownID, registry.ErrUnreachable, registry.ErrUnsupported, registry.ErrRejected} {
-				if errors.Is(err, kind) != (kind == c.want) {
+				if errors.Is(err, kind) != errors.Is(kind, c.want) {
 					t.Errorf("%s: %v", c.name, err)
 				}
 			}

@@ -179,8 +179,7 @@ func readBody(r *http.Request) (map[string]json.RawMessage, error) {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBodyBytes))
 	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, fail(http.StatusRequestEntityTooLarge, "the request has more than %d bytes", maxBodyBytes)
 		}
 		return nil, fail(http.StatusBadRequest, "the request cannot be read: %v", err)

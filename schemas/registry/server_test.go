@@ -42,8 +42,10 @@ func TestContract(t *testing.T) {
 		{name: "register", method: "POST", path: "/subjects/a/versions", body: v1, status: 200, answer: `{"id":1}`},
 		{name: "register again", method: "POST", path: "/subjects/a/versions?normalize=false", body: v1, status: 200, answer: `{"id":1}`},
 		{name: "same schema, other subject", method: "POST", path: "/subjects/b/versions", body: v1, status: 200, answer: `{"id":1}`},
-		{name: "same but for order and spaces", method: "POST", path: "/subjects/a/versions", status: 200, answer: `{"id":1}`,
-			body: schemaBody(t, `{ "namespace":"t", "name":"User","type":"record", "fields":[{"type":"long","name":"\u0069d"}] }`)},
+		{
+			name: "same but for order and spaces", method: "POST", path: "/subjects/a/versions", status: 200, answer: `{"id":1}`,
+			body: schemaBody(t, `{ "namespace":"t", "name":"User","type":"record", "fields":[{"type":"long","name":"\u0069d"}] }`),
+		},
 		{name: "second version", method: "POST", path: "/subjects/a/versions", body: v2, status: 200, answer: `{"id":2}`},
 		{name: "incompatible", method: "POST", path: "/subjects/a/versions", body: v3, status: 409, code: 409},
 		{name: "versions", method: "GET", path: "/subjects/a/versions", status: 200, answer: `[1,2]`},
@@ -70,8 +72,10 @@ func TestContract(t *testing.T) {
 		{name: "check a version", method: "POST", path: "/compatibility/subjects/a/versions/1", body: v2, status: 200, answer: `{"is_compatible":true}`},
 		{name: "check the latest", method: "POST", path: "/compatibility/subjects/a/versions/latest", body: v3, status: 200, answer: `{"is_compatible":false}`},
 		{name: "check, all is well, verbose", method: "POST", path: "/compatibility/subjects/a/versions?verbose=true", body: v2, status: 200, answer: `{"is_compatible":true,"messages":[]}`},
-		{name: "check, with reasons", method: "POST", path: "/compatibility/subjects/a/versions/1?verbose=true", body: v3, status: 200,
-			answer: `{"is_compatible":false,"messages":["the new schema cannot read data of version 1: at age: reader field has no default and is missing from writer (reader int)"]}`},
+		{
+			name: "check, with reasons", method: "POST", path: "/compatibility/subjects/a/versions/1?verbose=true", body: v3, status: 200,
+			answer: `{"is_compatible":false,"messages":["the new schema cannot read data of version 1: at age: reader field has no default and is missing from writer (reader int)"]}`,
+		},
 		{name: "check a version too high", method: "POST", path: "/compatibility/subjects/a/versions/9", body: v3, status: 404, code: 40402},
 
 		{name: "global level", method: "GET", path: "/config", status: 200, answer: `{"compatibilityLevel":"BACKWARD"}`},

@@ -162,7 +162,7 @@ func UncleanSince(dir string) (since time.Time, found bool, err error) {
 	var n note
 	if err := json.Unmarshal(raw, &n); err != nil {
 		// Half a note is a note: the crash hit its writing.
-		return time.Unix(0, 0).UTC(), true, nil
+		return time.Unix(0, 0).UTC(), true, nil //nolint:nilerr // see above
 	}
 	return n.Since, true, nil
 }

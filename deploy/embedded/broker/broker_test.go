@@ -1,7 +1,6 @@
 package broker_test
 
 import (
-	"context"
 	"net"
 	"os"
 	"path/filepath"
@@ -148,7 +147,7 @@ func TestUncleanEndIsNotedUntilSettled(t *testing.T) {
 	if !b.Unclean().IsZero() {
 		t.Error("an accepted unclean end is still reported")
 	}
-	if _, err := kadm.NewClient(client(t, b.Addr())).CreateTopic(context.Background(), 1, 1, nil, "t"); err != nil {
+	if _, err := kadm.NewClient(client(t, b.Addr())).CreateTopic(t.Context(), 1, 1, nil, "t"); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Stop(); err != nil {

@@ -39,8 +39,7 @@ func exception(code int, format string, args ...any) error {
 
 // asException gives any error a code.
 func asException(err error) *engine.Error {
-	var e *engine.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*engine.Error](err); ok {
 		return e
 	}
 	return &engine.Error{Code: engine.CodeUnknown, Text: "Code: 1002. DB::Exception: " + err.Error() + ". (UNKNOWN_EXCEPTION)"}

@@ -124,7 +124,7 @@ func table(t *testing.T, conn driver.Conn, name, columns string) {
 	if err := conn.Exec(t.Context(), fmt.Sprintf("CREATE TABLE %s %s", name, columns)); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Exec(context.Background(), "DROP TABLE "+name) })
+	t.Cleanup(func() { _ = conn.Exec(t.Context(), "DROP TABLE "+name) })
 }
 
 func count(t *testing.T, conn driver.Conn, query string, args ...any) uint64 {

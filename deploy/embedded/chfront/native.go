@@ -355,7 +355,7 @@ func parseTypeAt(name string, depth int) (*typeNode, error) {
 	case "LowCardinality":
 		return child(kindLowCardinality)
 	case "SimpleAggregateFunction":
-		_, stored, _ := cutTop(inner)
+		_, stored := cutTop(inner)
 		return parseTypeAt(stored, depth+1)
 	case "Tuple", "Nested", "Map":
 		return composite(base, inner, depth)
@@ -389,7 +389,7 @@ func composite(base, inner string, depth int) (*typeNode, error) {
 	tuple := &typeNode{kind: kindTuple}
 	for rest := inner; strings.TrimSpace(rest) != ""; {
 		var part string
-		part, rest, _ = cutTop(rest)
+		part, rest = cutTop(rest)
 		t, err := parseTypeAt(elementType(part), depth+1)
 		if err != nil {
 			return nil, err
@@ -408,7 +408,7 @@ func elementType(part string) string {
 	if strings.HasPrefix(part, "`") || strings.HasPrefix(part, `"`) {
 		return part[quoteEnd(part, 0):]
 	}
-	for i := 0; i < len(part); i++ {
+	for i := range len(part) {
 		if part[i] == ' ' {
 			return part[i+1:]
 		}
@@ -420,7 +420,7 @@ func elementType(part string) string {
 }
 
 // cutTop cuts at the first comma outside of parentheses and quotes.
-func cutTop(list string) (first, rest string, found bool) {
+func cutTop(list string) (first, rest string) {
 	depth := 0
 	for i := 0; i < len(list); i++ {
 		switch list[i] {
@@ -432,9 +432,9 @@ func cutTop(list string) (first, rest string, found bool) {
 			depth--
 		case ',':
 			if depth == 0 {
-				return list[:i], list[i+1:], true
+				return list[:i], list[i+1:]
 			}
 		}
 	}
-	return list, "", false
+	return list, ""
 }

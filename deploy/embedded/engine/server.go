@@ -88,7 +88,7 @@ func (s *Server) waitReady(ctx context.Context) error {
 		}
 		select {
 		case <-s.done:
-			return fmt.Errorf("the ClickHouse server ended while starting: %v; its log is in %s", s.err, filepath.Join(s.cmd.Dir, "server.log"))
+			return fmt.Errorf("the ClickHouse server ended while starting: %w; its log is in %s", s.err, filepath.Join(s.cmd.Dir, "server.log"))
 		case <-ctx.Done():
 			return fmt.Errorf("the ClickHouse server did not answer at %s within %s: %w", s.Addr, startWait, ctx.Err())
 		case <-tick.C:
