@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"syncline/pipelines/catalog"
 	"syncline/pipelines/run"
 )
 
@@ -67,7 +66,7 @@ func (a *app) doctor(ctx context.Context) error {
 
 func (a *app) checkCatalog() []Finding {
 	f := Finding{Check: "catalog " + a.settings.Catalog}
-	c, err := catalog.Load(a.settings.Catalog)
+	c, err := loadCatalog(a.settings.Catalog)
 	if err != nil {
 		f.Found, f.Fix = err.Error(), "syncline catalog lint"
 		return []Finding{f}
@@ -78,7 +77,7 @@ func (a *app) checkCatalog() []Finding {
 
 func (a *app) checkKafka(ctx context.Context) []Finding {
 	var topics []string
-	if c, err := catalog.Load(a.settings.Catalog); err == nil {
+	if c, err := loadCatalog(a.settings.Catalog); err == nil {
 		for i := range c.Tables {
 			topics = append(topics, c.Tables[i].Topic)
 		}
@@ -100,7 +99,7 @@ func (a *app) checkRegistry(ctx context.Context) Finding {
 	defer r.Close()
 	subjects, err := r.Subjects(ctx)
 	if err != nil {
-		f.Found = err.Error()
+		f.Found = root(err).Error()
 		return f
 	}
 	return Finding{Check: f.Check, OK: true, Found: count(len(subjects), "subject")}
@@ -115,7 +114,7 @@ func (a *app) checkClickHouse(ctx context.Context) Finding {
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		f.Found = err.Error()
+		f.Found = root(err).Error()
 		return f
 	}
 	resp.Body.Close()

@@ -87,7 +87,7 @@ func (a *app) registryClient() (*registry.Remote, error) {
 
 // pipelines runs hops and sink until ctx ends.
 func (a *app) pipelines(ctx context.Context, show func(Progress)) error {
-	cat, err := catalog.Load(a.settings.Catalog)
+	cat, err := loadCatalog(a.settings.Catalog)
 	if err != nil {
 		return err
 	}
@@ -130,6 +130,16 @@ func (a *app) pipelines(ctx context.Context, show func(Progress)) error {
 		return fmt.Errorf("running the pipelines: %w", err)
 	}
 	return nil
+}
+
+// loadCatalog opens a catalog; what is wrong with it is the user's to mend.
+func loadCatalog(name string) (*catalog.Catalog, error) {
+	c, err := catalog.Load(name)
+	var problems catalog.Problems
+	if err != nil && !errors.As(err, &problems) {
+		return nil, input("catalog.file", fmt.Sprintf("give a YAML file or one of %v", catalog.Builtin()), "%w", err)
+	}
+	return c, err
 }
 
 // retryPause is between tries to reach what is down at start.

@@ -47,10 +47,19 @@ payments, their *_lines, deals, facts, kpi_daily, feed_health, letters.`,
 
 func (a *app) queryFailure(err error) error {
 	if e, ok := errors.AsType[*ch.Exception](err); ok {
-		return input("query.sql", "correct the statement; `SHOW TABLES` lists the views", "%s", e.Message)
+		return input("query.sql", "correct the statement; `syncline query \"SHOW TABLES\"` lists the views", "%s", e.Message)
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
-		return environment("clickhouse.unreachable", "start it (`syncline up`) or give --clickhouse", "asking ClickHouse at %s: %w", a.settings.ClickHouse, err)
+		return environment("clickhouse.unreachable", "start it (`syncline up`) or give --clickhouse", "asking ClickHouse at %s: %w", a.settings.ClickHouse, root(err))
+	}
+	return err
+}
+
+// root is the network's own error: what wraps it repeats the address, and could
+// show more of a URL than a user wants to see.
+func root(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op
 	}
 	return err
 }
