@@ -1,30 +1,11 @@
 package oracle
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 )
-
-// maxTruth bounds the truth of a workload.
-const maxTruth = 4 << 30
-
-// ReadExpected reads the JSON form of Expected.
-func ReadExpected(r io.Reader) (Expected, error) {
-	limited := &io.LimitedReader{R: r, N: maxTruth}
-	dec := json.NewDecoder(limited)
-	out := Expected{}
-	if err := dec.Decode(&out); err != nil {
-		return nil, fmt.Errorf("reading expected rows: %w", err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("reading expected rows: more follows the JSON document, or it is longer than %d bytes", int64(maxTruth))
-	}
-	return out, nil
-}
 
 // ExpectWorkload takes the truth that the simulated company knows and makes it
 // what every view must show: kpi_daily follows from the deals where the company

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -104,7 +103,7 @@ func (f *companyFlags) add(c *cobra.Command) {
 
 func (a *app) generateCommand() *cobra.Command {
 	var f companyFlags
-	var truth string
+	var truth, out string
 	c := &cobra.Command{
 		Use: "generate", GroupID: "operate", Short: "Play the simulated company into topics", Args: cobra.NoArgs,
 		Long: `Plays a company with a CRM, a subscription system and an ERP of its own into the
@@ -112,13 +111,16 @@ topics of the catalog "company": seeded, with everything that goes wrong in real
 feeds. --truth writes what every view must show, for ` + "`syncline verify --truth`" + `.`,
 		Example: "  syncline generate --seed 7 --accounts 5000 --truth truth.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if out != "" {
+				return a.generateFolder(cmd.Context(), f, out)
+			}
 			a.followPlatform(cmd)
 			n, expected, err := a.generate(cmd.Context(), f)
 			if err != nil {
 				return err
 			}
 			if truth != "" {
-				if err := writeJSON(truth, expected); err != nil {
+				if err := writeTruth(truth, expected); err != nil {
 					return input("input.truth", "give a file that can be written", "%w", err)
 				}
 			}
@@ -127,6 +129,7 @@ feeds. --truth writes what every view must show, for ` + "`syncline verify --tru
 	}
 	f.add(c)
 	c.Flags().StringVar(&truth, "truth", "", "write what every view must show to this file")
+	c.Flags().StringVar(&out, "out", "", "write a recording with its truth to this folder instead of topics, for load and verify --recording")
 	return c
 }
 
@@ -165,13 +168,29 @@ func (a *app) generate(ctx context.Context, f companyFlags) (int64, oracle.Expec
 	return n, truth, err
 }
 
-func writeJSON(file string, v any) (err error) {
+func writeTruth(file string, truth oracle.Expected) (err error) {
 	f, err := os.Create(file) //nolint:gosec // the user's own path
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return json.NewEncoder(f).Encode(v)
+	return company.WriteTruth(f, truth)
+}
+
+// generateFolder writes the company as a recording with its truth beside it.
+func (a *app) generateFolder(ctx context.Context, f companyFlags, dir string) error {
+	g, err := company.New(company.Config{Seed: f.seed, Accounts: f.accounts, Deals: f.deals})
+	if err != nil {
+		return input("input.company", "correct the flag it names", "%w", err)
+	}
+	start := time.Now()
+	err = g.WriteFolder(ctx, dir, func(n int64) {
+		a.progress("%d records written, %.0f a second", n, float64(n)/time.Since(start).Seconds())
+	})
+	if err != nil {
+		return input("input.out", "give a folder that can be written", "%w", err)
+	}
+	return a.answer("generate", fmt.Sprintf("%d records written to %s", g.Records(), dir), map[string]any{"records": g.Records(), "folder": dir})
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -214,6 +233,13 @@ func (a *app) expectRecording(ctx context.Context, name string) (oracle.Expected
 		return nil, err
 	}
 	defer remove()
+	if _, err := os.Stat(filepath.Join(dir, company.TruthFile)); err == nil {
+		truth, err := company.ReadTruthFile(dir)
+		if err != nil {
+			return nil, input("input.truth", "write the folder anew with `generate --out`", "%w", err)
+		}
+		return oracle.ExpectWorkload(truth)
+	}
 	conn, err := a.scratch()
 	if err != nil {
 		return nil, err
@@ -228,7 +254,7 @@ func expectTruth(file string) (oracle.Expected, error) {
 		return nil, input("input.truth", "give the file that `generate --truth` has written", "%w", err)
 	}
 	defer f.Close()
-	truth, err := oracle.ReadExpected(f)
+	truth, err := company.ReadTruth(f)
 	if err != nil {
 		return nil, input("input.truth", "write it anew with `generate --truth`", "%w", err)
 	}

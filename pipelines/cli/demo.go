@@ -138,7 +138,7 @@ func (a *app) withPipelines(ctx context.Context, dir, catalogName string, do fun
 	}
 	defer func() { err = errors.Join(err, p.Stop(context.WithoutCancel(ctx))) }()
 	a.settings.Catalog = catalogName
-	c, err := a.startChild(ctx, a.showProgress)
+	c, err := a.startChild(ctx, a.progressLine())
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ SYNCLINE_CLICKHOUSE_PASSWORD.`,
 		Example: "  syncline run --brokers kafka-1:9092 --registry-url http://registry:8081 --clickhouse ch:8123 --catalog company.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			show := func(p Progress) { a.showProgress(p) }
+			show := a.progressLine()
 			if report {
 				show = jsonLines(a.out)
 			}
@@ -57,14 +57,46 @@ func jsonLines(w io.Writer) func(Progress) {
 	return func(p Progress) { _ = enc.Encode(p) } // a reader that has gone away is told by the signal
 }
 
-func (a *app) showProgress(p Progress) {
-	for _, s := range p.Stopped {
-		a.say("stopped: %s", s)
+// progressLine shows reports with rate and the time left, and says once what
+// waits or has stopped.
+type progressLine struct {
+	app  *app
+	last Progress
+	at   time.Time
+	said map[string]bool
+}
+
+func (a *app) progressLine() func(Progress) {
+	l := &progressLine{app: a, said: map[string]bool{}}
+	return l.show
+}
+
+func (l *progressLine) show(p Progress) {
+	now := time.Now()
+	for state, places := range map[string][]string{"stopped": p.Stopped, "waiting": p.Waiting} {
+		for _, s := range places {
+			if !l.said[s] {
+				l.said[s] = true
+				l.app.say("%s: %s", state, s)
+			}
+		}
 	}
-	for _, s := range p.Waiting {
-		a.say("waiting: %s", s)
+	if len(p.Stopped)+len(p.Waiting) == 0 {
+		clear(l.said)
 	}
-	a.progress("%d source records, %d rows in ClickHouse, %d behind", p.Records, p.Rows, p.Behind)
+	rate, left := 0.0, ""
+	if took := now.Sub(l.at).Seconds(); !l.at.IsZero() && took > 0 {
+		rate = float64(p.Records-l.last.Records) / took
+		if gain := float64(l.last.Behind-p.Behind) / took; gain > 0 && p.Behind > 0 {
+			left = fmt.Sprintf(", about %s left", (time.Duration(float64(p.Behind)/gain) * time.Second).Round(time.Second))
+		}
+	}
+	l.last, l.at = p, now
+	behind := "lag not known yet"
+	if p.Behind >= 0 {
+		behind = fmt.Sprintf("%d behind%s", p.Behind, left)
+	}
+	l.app.progress("%d source records, %.0f a second, %d rows in ClickHouse, %s", p.Records, rate, p.Rows, behind)
 }
 
 // engine is the engine's configuration from the settings.

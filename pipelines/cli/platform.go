@@ -177,7 +177,7 @@ func (a *app) up(ctx context.Context, rebuild bool) (err error) {
 		return environment("platform.unclean", "run `syncline up --rebuild` and load the sources again",
 			"the embedded broker over %s was not stopped cleanly at %s: what it holds may be torn", dir, at.Format(time.DateTime))
 	}
-	c, err := a.startChild(ctx, a.showProgress)
+	c, err := a.startChild(ctx, a.progressLine())
 	if err != nil {
 		return err
 	}
