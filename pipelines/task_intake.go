@@ -33,6 +33,7 @@ type intakeTask struct {
 	records *records
 	info    run.TaskInfo
 	image   intake.Image
+	key     []change.Value
 }
 
 func (t *intakeTask) Process(m *run.Message, out run.Emitter) change.Verdict {
@@ -43,11 +44,31 @@ func (t *intakeTask) Process(m *run.Message, out run.Emitter) change.Verdict {
 	if size := len(m.Key) + len(m.Value); size > t.config.MaxRecordBytes {
 		return t.op.Refuse(at, intake.ReasonTooLarge, fmt.Errorf("the record has %d bytes, the limit is %d: raise max_record_bytes if this is real data", size, t.config.MaxRecordBytes))
 	}
-	id, payload, err := registry.Unframe(m.Value)
+	if t.image == nil {
+		t.image = make(intake.Image, len(t.src.Want()))
+		t.key = make([]change.Value, len(t.src.Key))
+	}
+	if v := t.decode(m, at, m.Value, t.plans.value, t.image); v.Kind != change.Pass {
+		return v
+	}
+	if v := t.decode(m, at, m.Key, t.plans.key, t.key); v.Kind != change.Pass {
+		return v
+	}
+	id, err := t.src.KeyID(t.key)
+	if err != nil {
+		return t.op.Refuse(at, intake.ReasonKey, err)
+	}
+	at.Key = id
+	return t.op.Apply(at, t.image, intakeOutput{out: out, records: t.records})
+}
+
+// decode reads a key or a value into out, or says what becomes of the record.
+func (t *intakeTask) decode(m *run.Message, at intake.Place, framed []byte, find func(*intake.Source, int) (*projection.Plan, error), out []change.Value) change.Verdict {
+	id, payload, err := registry.Unframe(framed)
 	if err != nil {
 		return t.op.Refuse(at, reasonFrame, err)
 	}
-	plan, err := t.plans.get(t.src, id)
+	plan, err := find(t.src, id)
 	switch {
 	case err == nil:
 	case errors.Is(err, registry.ErrUnknownID):
@@ -60,13 +81,10 @@ func (t *intakeTask) Process(m *run.Message, out run.Emitter) change.Verdict {
 	default:
 		return t.op.Refuse(at, reasonSchema, fmt.Errorf("schema id %d: %w", id, err))
 	}
-	if t.image == nil {
-		t.image = make(intake.Image, len(t.src.Want()))
-	}
-	if err := plan.Decode(payload, t.image); err != nil {
+	if err := plan.Decode(payload, out); err != nil {
 		return t.op.Refuse(at, reasonAvro, fmt.Errorf("schema id %d: %w", id, err))
 	}
-	return t.op.Apply(at, t.image, intakeOutput{out: out, records: t.records})
+	return change.Verdict{}
 }
 
 func (t *intakeTask) Flush(out run.Emitter) error {
@@ -122,6 +140,7 @@ type plans struct {
 type planKey struct {
 	topic string
 	id    int
+	ofKey bool
 }
 
 type plan struct {
@@ -129,19 +148,26 @@ type plan struct {
 	err  error // the schema cannot be used; will not change
 }
 
-func (p *plans) get(src *intake.Source, id int) (*projection.Plan, error) {
-	key := planKey{src.Topic, id}
+func (p *plans) value(src *intake.Source, id int) (*projection.Plan, error) {
+	return p.get(planKey{topic: src.Topic, id: id}, src.Want())
+}
+
+func (p *plans) key(src *intake.Source, id int) (*projection.Plan, error) {
+	return p.get(planKey{topic: src.Topic, id: id, ofKey: true}, src.WantKey())
+}
+
+func (p *plans) get(key planKey, want []projection.Field) (*projection.Plan, error) {
 	p.mu.Lock()
 	known, ok := p.byID[key]
 	p.mu.Unlock()
 	if ok {
 		return known.plan, known.err
 	}
-	text, err := p.schemas.SchemaByID(p.ctx, id)
+	text, err := p.schemas.SchemaByID(p.ctx, key.id)
 	if err != nil {
 		return nil, err
 	}
-	known.plan, known.err = projection.Compile(text, src.Want(), projection.Limits{})
+	known.plan, known.err = projection.Compile(text, want, projection.Limits{})
 	p.mu.Lock()
 	p.byID[key] = known
 	p.mu.Unlock()

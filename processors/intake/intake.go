@@ -18,6 +18,7 @@ const (
 	ReasonBelowSnapshot = "source.below_snapshot"   // streamed, but below the stored snapshot position
 	ReasonTombstone     = "source.tombstone"        // says nothing where deletes are sent as op=d
 	ReasonEnvelope      = "source.envelope"         // not the shape of a change
+	ReasonKey           = "source.key"              // the record's key names another row
 	ReasonMapping       = "source.mapping"          // the row cannot be mapped
 	ReasonRestored      = "source.restored"         // positions fall while commit times rise
 	ReasonTooLarge      = "source.record_too_large" // over the limit
@@ -40,6 +41,9 @@ type Place struct {
 	Partition int32
 	Offset    int64
 	Timestamp int64 // record time, milliseconds
+	// Key is the native id that the record's key names; "" where it was not
+	// looked at.
+	Key string
 }
 
 // Intake is the operator of one task. Its state is the last row of every source
@@ -109,6 +113,11 @@ func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 	if err != nil {
 		k.count.Letters++
 		return change.Parked(ReasonEnvelope, err)
+	}
+	if at.Key != "" && at.Key != h.id {
+		// The key decides the partition and so the task: under a foreign key the
+		// row would have a second history beside its own.
+		return k.parkAs(at, h.id, ReasonKey, fmt.Errorf("the record's key names row %s", clip(at.Key)))
 	}
 	stored := k.store.Get(k.rowKey(h.id))
 	var old *change.Row

@@ -35,11 +35,15 @@ type Source struct {
 	shape   canonical.Shape
 	want    []projection.Field
 	columns map[string]int // column → index of after.<column> in want
-	before  []int          // key columns of the before image
-	after   []int          // key columns of the after image
-	parent  int
-	changed []int
-	phase   int // field number of the phase, -1 without
+	wantKey []projection.Field
+	// The key's columns: in the decoded key (0, 1, …), the before and the after
+	// image.
+	keyOrder []int
+	before   []int
+	after    []int
+	parent   int
+	changed  []int
+	phase    int // field number of the phase, -1 without
 }
 
 // Field is the mapping of one field of the shape. Exactly one of Columns and
@@ -101,7 +105,8 @@ func (s *Source) Prepare() error {
 		wantMillis: {Path: "source.ts_ms"}, wantMicros: {Path: "source.ts_us"},
 		wantOrder: {Path: "transaction.total_order"}, wantBefore: {Path: "before"}, wantAfter: {Path: "after"},
 	}
-	for _, k := range s.Key {
+	for i, k := range s.Key {
+		s.wantKey, s.keyOrder = append(s.wantKey, projection.Field{Path: k}), append(s.keyOrder, i)
 		s.after = append(s.after, s.column(k, nil))
 		s.before = append(s.before, len(s.want))
 		s.want = append(s.want, projection.Field{Path: "before." + k})
@@ -152,6 +157,12 @@ func (s *Source) column(name string, def *change.Value) int {
 
 // Want lists the fields to decode, in the order in which an Image holds them.
 func (s *Source) Want() []projection.Field { return s.want }
+
+// WantKey lists the fields to decode of a record's key.
+func (s *Source) WantKey() []projection.Field { return s.wantKey }
+
+// KeyID is the native id that a decoded key names.
+func (s *Source) KeyID(key []change.Value) (string, error) { return s.id(key, s.keyOrder) }
 
 // Column returns the index in Want of a column of the after image, or -1.
 func (s *Source) Column(name string) int {
