@@ -67,8 +67,7 @@ func (c DeliverConfig) withDefaults() DeliverConfig {
 // Deliver reads topics and hands their records to a Writer, at least once, in
 // batches whose repetition the Writer can tell. Where to go on after a restart
 // or a rebalance is the target's word, not the group's: group offsets are
-// committed for display, and used only for partitions the target knows nothing
-// of.
+// committed for display only.
 type Deliver struct {
 	cfg    DeliverConfig
 	writer Writer
@@ -220,7 +219,7 @@ func (d *Deliver) watch(ctx context.Context) {
 }
 
 // startOffsets says where newly assigned partitions begin: where the target
-// ends, else at the group's offset, else at the beginning. It waits for a write
+// ends, else at the beginning. It waits for a write
 // of the same topic that is under way, and for a target that does not answer,
 // as long as the assignment lasts.
 func (d *Deliver) startOffsets(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
@@ -257,8 +256,10 @@ func (d *Deliver) startOffsets(ctx context.Context, offsets map[string]map[int32
 			if at, ok := next[p]; ok {
 				parts[p] = kgo.NewOffset().At(at).WithEpoch(-1)
 				start.from, start.next = at, at
-			} else if group := parts[p].EpochOffset().Offset; group >= 0 {
-				start.from, start.next = group, group
+			} else {
+				// Not the group's offset: a table that was emptied, or a new database,
+				// must be filled again. Writing twice what is there changes nothing.
+				parts[p] = kgo.NewOffset().AtStart()
 			}
 			l.parts[p] = &start
 		}

@@ -326,6 +326,13 @@ func TestDeliverResumesWhereTheTargetEnds(t *testing.T) {
 	r.waitIdle(20 * time.Second)
 	r.stop()
 	l.check(t, 110)
+	// A target that has nothing, an emptied table or a new database, is filled
+	// from the beginning, whatever the group's offset says.
+	empty := newLedger()
+	r = w.deliver(empty, nil, in)
+	r.waitIdle(20 * time.Second)
+	r.stop()
+	empty.check(t, 110)
 }
 
 func TestDeliverAcrossRebalances(t *testing.T) {
