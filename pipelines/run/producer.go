@@ -22,6 +22,7 @@ type producer struct {
 	txnID  string
 	old    bool // transaction.version below 2
 	serial uint64
+	owed   bool // a new client has not taken the id over yet
 
 	failures atomic.Int64
 	failure  atomic.Pointer[error]
@@ -74,6 +75,7 @@ func (p *producer) fence(ctx context.Context) error {
 	if _, _, err := p.cl.ProducerID(ctx); err != nil {
 		return fmt.Errorf("taking over transactional id %s: %w", p.txnID, err)
 	}
+	p.owed = false
 	return nil
 }
 
@@ -84,7 +86,7 @@ func (p *producer) renew(ctx context.Context) error {
 		return fmt.Errorf("making the producer %s: %w", p.txnID, err)
 	}
 	p.cl.Close()
-	p.cl = cl
+	p.cl, p.owed = cl, true
 	return p.fence(ctx)
 }
 
@@ -234,12 +236,20 @@ func (p *producer) commit(ctx context.Context) error {
 // process whose slot was taken does not fence its successor.
 func (p *producer) settle(ctx context.Context, cause error, alive func(context.Context) error) error {
 	var err error
+	if p.owed {
+		// Only the old client knew of the transaction; this one would call it over.
+		return p.fence(ctx)
+	}
 	if !isFenced(cause) {
 		if err = p.cl.AbortBufferedRecords(ctx); err == nil {
 			err = p.cl.EndTransaction(ctx, kgo.TryAbort)
 		}
 		if err == nil {
-			return nil
+			// After an end of unknown outcome the client says nil when it has merely
+			// marked its id for reloading. The reload is the fence.
+			if err = p.fence(ctx); err == nil {
+				return nil
+			}
 		}
 	}
 	if lost := alive(ctx); lost != nil {

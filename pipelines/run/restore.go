@@ -129,7 +129,7 @@ func (h *hop) changelogPartition(id partitionID) int32 {
 }
 
 // stableOffsets fetches the group's offsets; it waits until no transaction with
-// offsets is open.
+// offsets is open, and for a broker that cannot be reached.
 func stableOffsets(ctx context.Context, admin *kadm.Client, group string) (kadm.OffsetResponses, error) {
 	for try := 0; ; try++ {
 		offsets, err := admin.FetchOffsets(kadm.RequireStable(ctx), group)
@@ -142,8 +142,8 @@ func stableOffsets(ctx context.Context, admin *kadm.Client, group string) (kadm.
 		if err == nil {
 			return offsets, nil
 		}
-		unstable := errors.Is(err, kerr.UnstableOffsetCommit)
-		if !unstable && !kerr.IsRetriable(err) && try > 3 {
+		var refused *kerr.Error
+		if errors.As(err, &refused) && !refused.Retriable && try > 3 {
 			return nil, fmt.Errorf("fetching offsets of group %s: %w", group, err)
 		}
 		if !pause(ctx, min(time.Duration(10+10*try)*time.Millisecond, time.Second)) {
@@ -202,6 +202,8 @@ func (h *hop) readChangelog(ctx context.Context, parts map[int32]bool, byName ma
 		return fmt.Errorf("making the restore client: %w", err)
 	}
 	defer cl.Close()
+	began := time.Now()
+	told := began.Add(-7 * time.Second) // first word after 3 s
 	for len(until) > 0 {
 		pollCtx, cancel := context.WithTimeout(ctx, time.Second)
 		fetches := cl.PollFetches(pollCtx)
@@ -224,7 +226,13 @@ func (h *hop) readChangelog(ctx context.Context, parts map[int32]bool, byName ma
 					delete(until, p)
 					continue
 				}
-				h.log.Info("restore waits for the broker, or for an open transaction to end", "changelog", name, "partition", p, "at", at[p], "end", end)
+				if now := time.Now(); now.Sub(told) > 10*time.Second {
+					told = now
+					h.log.Warn("restore waits: the changelog is undecided, because a transaction is open or the broker is slow; "+
+						"the broker ends a dead process's transaction within the transaction time-out and 10 s; if this goes on for minutes, "+
+						"it has lost track of one (seen after a kill -9 of the broker): look with kafka-transactions.sh find-hanging",
+						"changelog", name, "partition", p, "at", at[p], "end", end, "waiting", now.Sub(began))
+				}
 			}
 			continue
 		}
