@@ -31,3 +31,9 @@ func Load(name string) (*Catalog, error) {
 	}
 	return Parse(name+".yaml", text)
 }
+
+//go:embed catalog.schema.json
+var schema string
+
+// Schema is the JSON Schema of catalog files, for editors.
+func Schema() string { return schema }

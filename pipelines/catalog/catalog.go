@@ -146,14 +146,14 @@ type ValueMap struct {
 }
 
 // UnmarshalYAML takes a plain text as a path.
-func (m *Mapping) UnmarshalYAML(b []byte) error {
+func (m *Mapping) UnmarshalYAML(unmarshal func(any) error) error {
 	var path string
-	if err := yaml.Unmarshal(b, &path); err == nil {
+	if err := unmarshal(&path); err == nil {
 		*m = Mapping{Path: path}
 		return nil
 	}
 	type plain Mapping
-	return yaml.UnmarshalWithOptions(b, (*plain)(m), yaml.Strict())
+	return unmarshal((*plain)(m))
 }
 
 // maxFile bounds a catalog file.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
 	"syncline/schemas/canonical"
@@ -66,13 +67,18 @@ func parseProblem(file string, err error) Problems {
 // linter collects problems of one catalog.
 type linter struct {
 	c        *Catalog
+	tree     *ast.File
 	problems Problems
 }
+
+// maxProblems bounds one run: whoever has more begins at the top.
+const maxProblems = 200
 
 // Lint checks what the type of the file cannot: names that must exist, one owner
 // per field group, one mapping function per field, fields that must be mapped.
 func (c *Catalog) Lint() Problems {
 	l := &linter{c: c}
+	l.tree, _ = parser.ParseBytes(c.text, 0) // it has been decoded; without it places are 1:1
 	l.systems()
 	l.identity()
 	l.owners()
@@ -80,11 +86,16 @@ func (c *Catalog) Lint() Problems {
 		l.table(i)
 	}
 	l.parents()
+	l.references()
+	l.unusedMaps()
 	slices.SortStableFunc(l.problems, func(a, b Problem) int { return a.Line - b.Line })
 	return l.problems
 }
 
 func (l *linter) add(path, fix, format string, args ...any) {
+	if len(l.problems) >= maxProblems {
+		return
+	}
 	p := Problem{File: l.c.file, Line: 1, Column: 1, Path: strings.TrimPrefix(path, "$."), Message: fmt.Sprintf(format, args...), Fix: fix}
 	p.Line, p.Column = l.place(path)
 	l.problems = append(l.problems, p)
@@ -92,13 +103,9 @@ func (l *linter) add(path, fix, format string, args ...any) {
 
 // place finds the line of a path, or of the nearest ancestor that is there.
 func (l *linter) place(path string) (line, column int) {
-	tree, err := parser.ParseBytes(l.c.text, 0)
-	if err != nil {
-		return 1, 1
-	}
-	for path != "$" && path != "" {
+	for l.tree != nil && path != "$" && path != "" {
 		if p, err := yaml.PathString(path); err == nil {
-			if node, err := p.FilterFile(tree); err == nil && node != nil && node.GetToken() != nil {
+			if node, err := p.FilterFile(l.tree); err == nil && node != nil && node.GetToken() != nil {
 				pos := node.GetToken().Position
 				return pos.Line, pos.Column
 			}
@@ -146,6 +153,9 @@ func (l *linter) identity() {
 	if _, ok := l.c.Systems[id.Master]; !ok {
 		l.add("$.identity.master", "name one of systems", "no system %q", id.Master)
 	}
+	if !l.maps(id.Master, canonical.Party, "") {
+		l.add("$.identity.master", "map its customers, without a prefix", "system %s has no table for party", id.Master)
+	}
 	re, err := regexp.Compile(id.Reference)
 	switch {
 	case err != nil:
@@ -157,12 +167,67 @@ func (l *linter) identity() {
 	}
 }
 
+// references: a mapping that names another row needs that row's table.
+func (l *linter) references() {
+	for i := range l.c.Tables {
+		t := &l.c.Tables[i]
+		entity, _ := entityNamed(t.Entity)
+		shape, ok := entity.Shape(t.Part)
+		if !ok {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(t.Fields)) {
+			m, n := t.Fields[name], shape.Index(name)
+			if n < 0 || m.Ref == nil || shape.Fields[n].Ref == "" {
+				continue
+			}
+			target := shape.Fields[n].Ref
+			if !l.maps(t.System, target, m.Ref.Prefix) {
+				l.add(fmt.Sprintf("$.tables[%d].fields.%s", i, name), "map its table, or correct the prefix", "system %s has no table for %s with prefix %q", t.System, target, m.Ref.Prefix)
+			}
+		}
+	}
+}
+
+// maps tells whether a table of the system is the header of an entity.
+func (l *linter) maps(system, entity, prefix string) bool {
+	return slices.ContainsFunc(l.c.Tables, func(t Table) bool {
+		return t.System == system && t.Entity == entity && t.Part == "" && t.Prefix == prefix
+	})
+}
+
+// unusedMaps: a named map that nothing uses is a map that somebody believes in.
+// One that several systems share need be used by one of them only.
+func (l *linter) unusedMaps() {
+	used := map[string]bool{}
+	for i := range l.c.Tables {
+		for _, m := range l.c.Tables[i].Fields {
+			if m.Map != nil {
+				used[m.Map.Use] = true
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.c.Systems)) {
+		for _, m := range slices.Sorted(maps.Keys(l.c.Systems[name].Maps)) {
+			if !used[m] {
+				l.add("$.systems."+name+".maps."+m, "use it or remove it", "no mapping uses the map %q", m)
+			}
+		}
+	}
+}
+
+// joinedEntities are made from others, so no table is mapped onto them.
+var joinedEntities = []string{"account", "payment"}
+
 func (l *linter) owners() {
 	owned := map[string]string{}
 	for i, o := range l.c.Owners {
 		path := fmt.Sprintf("$.owners[%d]", i)
 		if _, ok := l.c.Systems[o.System]; !ok {
 			l.add(path+".system", "name one of systems", "no system %q", o.System)
+		}
+		if _, ok := entityNamed(o.Entity); !ok && !slices.Contains(joinedEntities, o.Entity) {
+			l.add(path+".entity", "use account, payment or one of "+entityNames(), "no canonical entity %q", o.Entity)
 		}
 		key := o.Entity + "." + o.Group
 		if other, ok := owned[key]; ok {
@@ -240,6 +305,9 @@ func (l *linter) mapping(path string, m Mapping, f canonical.FieldSpec, sys Syst
 	if used != 1 {
 		l.add(path, "use exactly one of path, constant, ref, map, sum_lines, coalesce", "%d mapping functions", used)
 		return
+	}
+	if slices.Contains(m.Coalesce, "") {
+		l.add(path, "name the column", "empty column name in coalesce")
 	}
 	if m.SumLines && f.Kind != change.Decimal {
 		l.add(path, "sum lines into a money field", "sum_lines gives a number, the field is a %s", f.Kind)

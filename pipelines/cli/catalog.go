@@ -1,38 +1,85 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"syncline/pipelines/catalog"
+	"syncline/schemas/registry"
 )
 
 func (a *app) catalogCommand() *cobra.Command {
 	c := &cobra.Command{Use: "catalog", GroupID: "operate", Short: "Look at what is mapped to what"}
-	c.AddCommand(&cobra.Command{
+	var registered bool
+	lint := &cobra.Command{
 		Use: "lint [FILE]", Short: "Check a catalog, with file and line of every mistake", Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		Long: `Checks names, owners, mappings and references of a catalog. With
+--against-registry also every column and default against the newest schema of its
+topic. Without FILE the catalog of --catalog.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a.followPlatform(cmd)
 			name := a.settings.Catalog
 			if len(args) == 1 {
 				name = args[0]
 			}
-			cat, err := catalog.Load(name)
-			if problems, ok := errors.AsType[catalog.Problems](err); ok {
-				a.partial = problems
-			} else if err != nil {
-				return input("catalog.file", fmt.Sprintf("give a YAML file or one of %v", catalog.Builtin()), "%w", err)
-			}
-			if err != nil {
-				return err
-			}
-			if _, err := cat.Sources(); err != nil {
-				return input("catalog.invalid", "correct the mapping it names", "%w", err)
-			}
-			return a.answer("catalog lint", fmt.Sprintf("%s: %s, %s, no problem", name, count(len(cat.Systems), "system"), count(len(cat.Tables), "table")),
-				map[string]int{"systems": len(cat.Systems), "tables": len(cat.Tables)})
+			return a.lintCatalog(cmd.Context(), name, registered)
 		},
-	})
+	}
+	lint.Flags().BoolVar(&registered, "against-registry", false, "hold it against the newest schemas too")
+	schema := &cobra.Command{
+		Use: "schema", Short: "Print the JSON Schema of catalog files, for editors", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return a.answer("catalog schema", strings.TrimRight(catalog.Schema(), "\n"), map[string]string{"schema": catalog.Schema()})
+		},
+	}
+	c.AddCommand(lint, schema)
 	return c
+}
+
+func (a *app) lintCatalog(ctx context.Context, name string, registered bool) error {
+	cat, err := loadCatalog(name)
+	if err == nil {
+		_, err = cat.Sources()
+	}
+	unknown := 0
+	if err == nil && registered {
+		unknown, err = a.lintAgainst(ctx, cat)
+	}
+	if problems, ok := errors.AsType[catalog.Problems](err); ok {
+		a.partial = problems
+	}
+	if err != nil {
+		return err
+	}
+	summary := fmt.Sprintf("%s: %s, %s, no problem", name, count(len(cat.Systems), "system"), count(len(cat.Tables), "table"))
+	if unknown > 0 {
+		summary += fmt.Sprintf("; %s without a schema in the registry", count(unknown, "topic"))
+	}
+	return a.answer("catalog lint", summary, map[string]int{"systems": len(cat.Systems), "tables": len(cat.Tables), "topics_without_schema": unknown})
+}
+
+func (a *app) lintAgainst(ctx context.Context, cat *catalog.Catalog) (unknown int, err error) {
+	r, err := a.registryClient()
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	problems, absent, err := cat.Against(ctx, func(ctx context.Context, subject string) (string, bool, error) {
+		v, err := r.Latest(ctx, subject)
+		if errors.Is(err, registry.ErrRejected) {
+			return "", false, nil // it has no such subject
+		}
+		return v.Schema, err == nil, err
+	})
+	if errors.Is(err, registry.ErrUnreachable) {
+		return 0, environment("registry.unreachable", "start it (`syncline up`) or give --registry-url", "%w", root(err))
+	}
+	if err == nil && len(problems) > 0 {
+		err = problems
+	}
+	return len(absent), err
 }

@@ -84,7 +84,7 @@ func (s *Source) id(img Image, key []int) (string, error) {
 		if img[i].IsNull() {
 			return "", fmt.Errorf("key column %s is missing or NULL", s.Key[n])
 		}
-		t, err := text(img[i])
+		t, err := Text(img[i])
 		if err != nil {
 			return "", fmt.Errorf("key column %s: %w", s.Key[n], err)
 		}
@@ -119,7 +119,7 @@ func (f *Field) value(img Image, kind change.Kind) (v change.Value, keep bool, e
 		}
 		return v, false, err
 	}
-	t, err := text(v)
+	t, err := Text(v)
 	if err != nil {
 		return v, false, err
 	}
@@ -151,7 +151,7 @@ func convert(v change.Value, kind change.Kind) (change.Value, error) {
 	}
 	switch kind {
 	case change.String:
-		t, err := text(v)
+		t, err := Text(v)
 		return change.OfString(t), err
 	case change.Decimal:
 		switch v.Kind {
@@ -239,9 +239,9 @@ func DecimalValue(d decimal.Decimal) (change.Value, error) {
 	return change.DecimalOf(c, scale), nil
 }
 
-// text is the canonical text of a scalar: what native ids and codes are
+// Text is the canonical text of a scalar: what native ids and codes are
 // compared by.
-func text(v change.Value) (string, error) {
+func Text(v change.Value) (string, error) {
 	switch v.Kind {
 	case change.String:
 		return string(v.Bytes), nil

@@ -214,7 +214,7 @@ func (k *Intake) row(h header, img Image, old *change.Row) (change.Row, error) {
 		if img[s.parent].Kind == change.Unavailable && alive {
 			row.Doc = old.Doc
 		} else if row.Doc = ""; !img[s.parent].IsNull() {
-			t, err := text(img[s.parent])
+			t, err := Text(img[s.parent])
 			if err != nil {
 				return row, fmt.Errorf("column %s: %w", s.Parent, err)
 			}

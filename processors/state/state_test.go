@@ -212,7 +212,9 @@ func againstModel(t *rapid.T, make func() transactional) {
 				out = append(out, k+"="+v)
 			}
 		}
-		sort.Slice(out, func(i, j int) bool { return out[i][:strings.IndexByte(out[i], '=')] < out[j][:strings.IndexByte(out[j], '=')] })
+		sort.Slice(out, func(i, j int) bool {
+			return out[i][:strings.IndexByte(out[i], '=')] < out[j][:strings.IndexByte(out[j], '=')]
+		})
 		return out
 	}
 	key := rapid.StringMatching(`[ab]{0,3}[cd]?`)
