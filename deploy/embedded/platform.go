@@ -32,6 +32,8 @@ type Options struct {
 	// ClickHouseAddr is the host:port of a ClickHouse HTTP interface to use
 	// instead of starting one (CLICKHOUSE_ADDR in the environment of the command).
 	ClickHouseAddr string
+	// Brokers are the addresses of a Kafka to use instead of starting a broker.
+	Brokers []string
 	// ClickHouseMemory bounds the engine's memory in bytes; 0 means 3 GiB.
 	ClickHouseMemory int64
 	// Ports on 127.0.0.1; 0 takes a free one, which then stays for restarts.
@@ -101,8 +103,10 @@ func Start(ctx context.Context, options Options) (_ *Platform, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.start(ctx, BrokerName, options.BrokerPort, "--dir", filepath.Join(options.Dir, "broker")); err != nil {
-		return nil, err
+	if len(options.Brokers) == 0 {
+		if err := p.start(ctx, BrokerName, options.BrokerPort, "--dir", filepath.Join(options.Dir, "broker")); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.start(ctx, RegistryName, options.RegistryPort, "--brokers", p.Brokers()[0]); err != nil {
 		return nil, err
@@ -173,7 +177,12 @@ func (p *Platform) start(ctx context.Context, name string, port int, args ...str
 }
 
 // Brokers lists the Kafka brokers.
-func (p *Platform) Brokers() []string { return []string{p.children[BrokerName].address()} }
+func (p *Platform) Brokers() []string {
+	if c, ok := p.children[BrokerName]; ok {
+		return []string{c.address()}
+	}
+	return p.options.Brokers
+}
 
 // RegistryURL is the schema registry's URL.
 func (p *Platform) RegistryURL() string { return "http://" + p.children[RegistryName].address() }
@@ -189,7 +198,12 @@ func (p *Platform) ClickHouseAddr() string {
 // Unclean gives the time at which an unclean end of the broker was noticed
 // that nobody has settled yet; the zero time if there is none. Settle it with
 // [AcceptUnclean] or [Wipe] while the platform is stopped, or by rebuilding.
-func (p *Platform) Unclean() time.Time { return p.children[BrokerName].lastReady().Unclean }
+func (p *Platform) Unclean() time.Time {
+	if c, ok := p.children[BrokerName]; ok {
+		return c.lastReady().Unclean
+	}
+	return time.Time{}
+}
 
 // Pids gives the children's process ids; a child that is down has none.
 func (p *Platform) Pids() map[string]int {

@@ -1,0 +1,65 @@
+package endtoend
+
+import (
+	"testing"
+	"time"
+
+	"syncline/benchmarks/oracle"
+	"syncline/benchmarks/workload/company"
+	"syncline/pipelines/cli"
+)
+
+func TestRecordedFeeds(t *testing.T) {
+	for _, name := range []string{"debezium-tryton", "debezium-tryton-2"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "tryton")
+			w.load(name, 0)
+			p := w.start()
+			p.settle()
+			expected := w.expectRecorded(name)
+			w.check(expected)
+			before := w.canonicalRecords()
+			// The whole feed once more: nothing new comes of it.
+			w.load(name, 0)
+			p.settle()
+			if after := w.canonicalRecords(); after != before {
+				t.Errorf("%d canonical records after the second load, %d before", after, before)
+			}
+			p.term()
+		})
+	}
+}
+
+// TestRestarts stops the pipelines 20 times in the middle of a feed, in order
+// and by kill -9, at random moments.
+func TestRestarts(t *testing.T) {
+	for name, end := range map[string]func(*pipelines){"SIGTERM": (*pipelines).term, "kill -9": (*pipelines).kill} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "company")
+			truth := make(chan oracle.Expected, 1)
+			go func() {
+				defer close(truth)
+				truth <- w.play(company.Config{Seed: w.random.Uint64(), Accounts: 600}, 300)
+			}()
+			var slowest time.Duration
+			for range 20 {
+				p := w.start()
+				begun := time.Now()
+				p.wait("progress after a restart", time.Minute, func(now cli.Progress) bool { return now.Records > 0 })
+				slowest = max(slowest, time.Since(begun))
+				pause := time.NewTimer(time.Duration(w.random.IntN(900)) * time.Millisecond)
+				<-pause.C
+				end(p)
+			}
+			expected, ok := <-truth
+			if !ok {
+				t.Fatal("the company was not written")
+			}
+			p := w.start()
+			p.settle()
+			w.check(expected)
+			p.term()
+			t.Logf("20 restarts; the slowest took %s from start to progress", slowest)
+		})
+	}
+}
