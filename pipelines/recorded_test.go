@@ -61,6 +61,7 @@ func (f *feeder) Produce(_ context.Context, r workload.Record) error {
 
 // world is a topology in memory with its schemas.
 type world struct {
+	stopped string // why the driver stopped, in stories
 	driver  *run.Driver
 	schemas *memorySchemas
 	spine   *pipelines.Spine

@@ -141,16 +141,17 @@ SELECT i.id AS id, if(i.party IS NULL, NULL, coalesce(m.account, concat('erp/par
     i.number AS number, i.invoice_date AS invoice_date, i.reference AS reference, i.description AS order_number,
     if(coalesce(l.credits, 0) > 0, 'credit_note', 'invoice') AS kind,
     coalesce(l.net, toDecimal128(0, 9)) AS net, coalesce(t.tax, toDecimal128(0, 9)) AS tax,
-    coalesce(l.net, toDecimal128(0, 9)) + coalesce(t.tax, toDecimal128(0, 9)) AS gross, c.code AS currency
+    coalesce(l.net, toDecimal128(0, 9)) + coalesce(t.tax, toDecimal128(0, 9)) AS gross,
+    coalesce(l.items, 0) + coalesce(t.items, 0) AS items, c.code AS currency
 FROM scratch.erp_account_invoice AS i
 LEFT JOIN scratch.members AS m ON m.system = 'erp' AND m.id = i.party
 LEFT JOIN scratch.currencies AS c ON c.id = i.currency
 LEFT JOIN (
-    SELECT parent, toDecimal128(sum(roundBankers(quantity * unit_price, 2)), 9) AS net, countIf(startsWith(coalesce(origin, ''), 'account.invoice.line,')) AS credits
+    SELECT parent, toDecimal128(sum(roundBankers(quantity * unit_price, 2)), 9) AS net, countIf(startsWith(coalesce(origin, ''), 'account.invoice.line,')) AS credits, count() AS items
     FROM scratch.invoice_lines GROUP BY parent
 ) AS l ON l.parent = i.id
 LEFT JOIN (
-    SELECT invoice, toDecimal128(sum(toDecimal128(amount, 9)), 9) AS tax FROM scratch.erp_account_invoice_tax GROUP BY invoice
+    SELECT invoice, toDecimal128(sum(toDecimal128(amount, 9)), 9) AS tax, count() AS items FROM scratch.erp_account_invoice_tax GROUP BY invoice
 ) AS t ON t.invoice = i.id;
 
 -- A journal entry belongs to the party of its lines, the smallest line first.
@@ -230,8 +231,8 @@ GROUP BY d.opportunity;
 
 -- table: deal_invoices
 SELECT d.opportunity AS opportunity,
-    tupleElement(argMin(tuple(i.id, i.number, i.phase, i.gross, i.paid), (if(i.phase IN ('posted', 'paid'), 0, 1), toUInt64(i.id))) AS best, 1) AS id,
-    tupleElement(best, 2) AS number, tupleElement(best, 3) AS phase, tupleElement(best, 4) AS gross, tupleElement(best, 5) AS paid
+    tupleElement(argMin(tuple(i.id, i.number, i.phase, i.gross, i.paid, i.items), (if(i.phase IN ('posted', 'paid'), 0, 1), toUInt64(i.id))) AS best, 1) AS id,
+    tupleElement(best, 2) AS number, tupleElement(best, 3) AS phase, tupleElement(best, 4) AS gross, tupleElement(best, 5) AS paid, tupleElement(best, 6) AS items
 FROM scratch.deal_orders AS d
 INNER JOIN scratch.invoices AS i ON i.order_number = d.number AND i.account = d.account
 WHERE i.kind = 'invoice'
@@ -248,7 +249,7 @@ SELECT o.deal AS deal_id, o.account AS account_id, o.id AS opportunity_native_id
     s.number AS order_number, u.number AS subscription_number, i.number AS invoice_number,
     multiIf(o.phase = 'lost', 'lost',
             c.opportunity IS NOT NULL, 'credited',
-            i.phase IN ('posted', 'paid') AND i.paid >= i.gross, 'paid',
+            i.phase IN ('posted', 'paid') AND i.items > 0 AND i.paid >= i.gross, 'paid',
             i.paid > 0, 'partly_paid',
             i.phase IN ('posted', 'paid'), 'invoiced',
             u.phase = 'active', 'activated',

@@ -94,6 +94,7 @@ type figures struct {
 	net, tax, gross decimal.Decimal
 	paid            decimal.Decimal
 	payments        []payment
+	items           int // lines and tax rows: without any there is nothing to pay yet
 }
 
 func (o *Operator) figures(s scope, e *entry) (figures, error) {
@@ -108,6 +109,9 @@ func (o *Operator) figures(s scope, e *entry) (figures, error) {
 	}
 	for i := range e.doc.Children {
 		c := &e.doc.Children[i]
+		if c.Part == canonical.PartTax || c.Part == canonical.PartLine {
+			f.items++
+		}
 		switch {
 		case c.Part == canonical.PartTax && !ownTax:
 			f.tax = f.tax.Add(number(c.Field(canonical.TaxAmount)))
@@ -128,7 +132,7 @@ func (o *Operator) figures(s scope, e *entry) (figures, error) {
 
 // paidAt is the time at which the payments, in order, reached the gross amount.
 func (f *figures) paidAt() change.Instant {
-	if f.kind != canonical.KindInvoice || f.paid.LessThan(f.gross) {
+	if f.kind != canonical.KindInvoice || f.items == 0 || f.paid.LessThan(f.gross) {
 		return change.Instant{}
 	}
 	var sum decimal.Decimal
@@ -302,15 +306,13 @@ func (o *Operator) fulfil(s scope, r *canonical.DealRecord, number string, l *la
 			return err
 		}
 		set(&r.InvoicedAt, "invoiced_at", at)
-		if booked(invoice) {
-			switch {
-			case f.paid.GreaterThanOrEqual(f.gross):
-				r.Stage = StagePaid
-			case f.paid.IsPositive():
-				r.Stage = StagePartlyPaid
-			default:
-				r.Stage = StageInvoiced
-			}
+		switch {
+		case booked(invoice) && f.items > 0 && f.paid.GreaterThanOrEqual(f.gross):
+			r.Stage = StagePaid
+		case f.paid.IsPositive():
+			r.Stage = StagePartlyPaid
+		case booked(invoice):
+			r.Stage = StageInvoiced
 		}
 		set(&r.PaidAt, "paid_at", f.paidAt())
 	}

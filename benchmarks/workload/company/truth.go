@@ -424,6 +424,12 @@ func (t *truth) gross(b *bill) int64 {
 	return sum
 }
 
+// itemised tells whether a bill has anything on it.
+func (t *truth) itemised(b *bill) bool {
+	_, taxed := t.taxes[b.id]
+	return taxed || len(t.lines[ofBill][b.id]) > 0
+}
+
 func (t *truth) tellBill(b *bill) {
 	account, deal := "", ""
 	if b.party != nil {

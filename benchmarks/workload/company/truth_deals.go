@@ -74,7 +74,7 @@ func (t *truth) stage(d *deal, k *contract, b *bill, credited bool) string {
 		return "lost"
 	case credited:
 		return "credited"
-	case posted && t.paid[b] >= t.gross(b):
+	case posted && t.itemised(b) && t.paid[b] >= t.gross(b):
 		return "paid"
 	case b != nil && t.paid[b] > 0:
 		return "partly_paid"
