@@ -208,6 +208,10 @@ func (o *Operator) sendAccount(s scope, out Output) error {
 		)
 	})
 	r := &canonical.AccountRecord{Envelope: envelope(s, account, parties[0].doc.System, parties[0].doc.ID), Name: textOf(parties[0].doc.Header.Field(canonical.PartyName))}
+	if v := parties[0].doc.Header.Field(canonical.PartyVATExempt); v.Kind == change.Bool {
+		exempt := v.Int == 1
+		r.VATExempt = &exempt
+	}
 	var l latest
 	for _, p := range parties {
 		l.document(&p.doc)

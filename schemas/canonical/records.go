@@ -26,6 +26,7 @@ type AccountRecord struct {
 	CRMIDs    []string  `avro:"crm_ids"`
 	SubsIDs   []string  `avro:"subs_ids"`
 	ERPIDs    []string  `avro:"erp_ids"`
+	VATExempt *bool     `avro:"vat_exempt"`
 	Addresses []Address `avro:"addresses"`
 	Contacts  []Contact `avro:"contacts"`
 }

@@ -23,6 +23,7 @@ const (
 	typeInt32     = "Int32"
 	typeFlag      = "UInt8"
 	typeBool      = "Bool"
+	typeMaybeBool = "Nullable(Bool)"
 	typeTime      = "Nullable(DateTime64(6, 'UTC'))"
 	typeDate      = "Nullable(Date32)"
 	typeMoney     = "Nullable(Decimal(38, 9))"
@@ -81,6 +82,10 @@ func maybeText[R any](name string, get func(*R) *string) column[R] {
 
 func flag[R any](name string, get func(*R) bool) column[R] {
 	return plain(name, typeBool, func(r *row[R]) bool { return get(&r.rec) })
+}
+
+func maybeFlag[R any](name string, get func(*R) *bool) column[R] {
+	return plain(name, typeMaybeBool, func(r *row[R]) *bool { return get(&r.rec) })
 }
 
 func integer[R any](name string, get func(*R) int64) column[R] {

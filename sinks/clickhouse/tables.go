@@ -104,6 +104,7 @@ func accountTable() target {
 		texts("crm_ids", func(r *R) []string { return r.CRMIDs }),
 		texts("subs_ids", func(r *R) []string { return r.SubsIDs }),
 		texts("erp_ids", func(r *R) []string { return r.ERPIDs }),
+		maybeFlag("vat_exempt", func(r *R) *bool { return r.VATExempt }),
 		list("addresses.system", typeText, addresses, func(a *canonical.Address) string { return a.System }),
 		list("addresses.native_id", typeText, addresses, func(a *canonical.Address) string { return a.NativeID }),
 		list("addresses.street", typeMaybeText, addresses, func(a *canonical.Address) *string { return a.Street }),

@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS canonical_account
     crm_ids         Array(String),
     subs_ids        Array(String),
     erp_ids         Array(String),
+    vat_exempt      Nullable(Bool),
     addresses       Nested(system String, native_id String, street Nullable(String), postal_code Nullable(String), city Nullable(String), country Nullable(String)),
     contacts        Nested(system String, native_id String, type Nullable(String), value Nullable(String)),
     _topic          LowCardinality(String),

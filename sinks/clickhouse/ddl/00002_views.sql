@@ -9,7 +9,7 @@
 -- +goose NO TRANSACTION
 -- +goose Up
 CREATE OR REPLACE VIEW accounts AS
-SELECT entity_id AS account_id, name, crm_id, subs_id, erp_id, crm_ids, subs_ids, erp_ids, version, updated_at,
+SELECT entity_id AS account_id, name, crm_id, subs_id, erp_id, crm_ids, subs_ids, erp_ids, vat_exempt, version, updated_at,
     system, native_id, source_position
 FROM canonical_account FINAL;
 
