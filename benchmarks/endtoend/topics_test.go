@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"syncline/benchmarks/workload"
 )
 
 // canonicalRecords counts the committed records of all canonical topics.
@@ -68,4 +70,36 @@ func (w *world) canonicalRecords() int {
 		})
 	}
 	return n
+}
+
+// lastRecord returns the last record with a value of a topic.
+func (w *world) lastRecord(topic string) workload.Record {
+	w.t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.p.Brokers()...), kgo.ConsumeTopics(topic))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer cl.Close()
+	ends, err := kadm.NewClient(cl).ListEndOffsets(w.t.Context(), topic)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	left := 0
+	ends.Each(func(o kadm.ListedOffset) { left += int(o.Offset) })
+	var last workload.Record
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	defer cancel()
+	for left > 0 {
+		fetches := cl.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			w.t.Fatalf("reading %s: %v", topic, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			left--
+			if r.Value != nil {
+				last = workload.Record{Topic: topic, Partition: r.Partition, Timestamp: time.Now().UnixMilli(), Key: r.Key, Value: r.Value}
+			}
+		})
+	}
+	return last
 }

@@ -54,11 +54,29 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 		return ExitOK
 	}
 	f := classify(err)
+	if wantsJSON(args) {
+		a.format = "json" // also where the command line could not be parsed
+	}
 	if isUsage(err) {
 		f = input("usage", "see `"+cmd.CommandPath()+" --help`", "%w", err)
 	}
 	a.fail(strings.TrimPrefix(cmd.CommandPath(), "syncline "), f, a.partial)
 	return f.Exit
+}
+
+// wantsJSON looks for -o json in arguments that need not make sense.
+func wantsJSON(args []string) bool {
+	for i, arg := range args {
+		switch arg {
+		case "-o", "--output":
+			if i+1 < len(args) && args[i+1] == "json" {
+				return true
+			}
+		case "-ojson", "-o=json", "--output=json":
+			return true
+		}
+	}
+	return false
 }
 
 // isUsage tells cobra's complaints about flags and arguments from our errors.
