@@ -37,8 +37,11 @@ const asCommand = "SYNCLINE_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
 	os.Exit(embedded.Main(func() int {
-		if os.Getenv(asCommand) == "" {
+		switch os.Getenv(asCommand) {
+		case "":
 			return m.Run()
+		case "raw":
+			return rawLoop()
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
@@ -48,7 +51,7 @@ func TestMain(m *testing.M) {
 
 // world is a platform with pipelines that can be stopped and killed.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	kafka   *kafkatest.Kafka // nil on the embedded broker
 	p       *embedded.Platform
 	dir     string
@@ -56,7 +59,7 @@ type world struct {
 	random  *rand.Rand
 }
 
-func newWorld(t *testing.T, catalogName string) *world {
+func newWorld(t testing.TB, catalogName string) *world {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano()) //nolint:gosec // a seed
 	if s := os.Getenv("SYNCLINE_TEST_SEED"); s != "" {
@@ -84,7 +87,7 @@ func newWorld(t *testing.T, catalogName string) *world {
 	return w
 }
 
-type testLog struct{ t *testing.T }
+type testLog struct{ t testing.TB }
 
 func (l testLog) Write(b []byte) (int, error) {
 	l.t.Log(strings.TrimRight(string(b), "\n"))

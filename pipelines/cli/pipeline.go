@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,6 +31,7 @@ type Progress struct {
 
 func (a *app) runCommand() *cobra.Command {
 	var report bool
+	var parts []string
 	c := &cobra.Command{
 		Use: "run", GroupID: "start", Short: "Run the pipelines against real addresses",
 		Long: `Runs the four hops and the ClickHouse sink until SIGTERM, and drains in less
@@ -45,9 +47,15 @@ SYNCLINE_CLICKHOUSE_PASSWORD.`,
 			if report {
 				show = jsonLines(a.out)
 			}
-			return a.pipelines(cmd.Context(), show)
+			for _, part := range parts {
+				if part != partHops && part != partSink {
+					return input("usage.parts", "use hops, sink or both", "there is no part %q", part)
+				}
+			}
+			return a.pipelines(cmd.Context(), parts, show)
 		},
 	}
+	c.Flags().StringSliceVar(&parts, "parts", []string{partHops, partSink}, "run only the hops or only the sink in this process")
 	c.Flags().BoolVar(&report, "report", false, "write progress to stdout, a JSON object a line, once a second")
 	return c
 }
@@ -117,8 +125,14 @@ func (a *app) registryClient() (*registry.Remote, error) {
 	return c, nil
 }
 
-// pipelines runs hops and sink until ctx ends.
-func (a *app) pipelines(ctx context.Context, show func(Progress)) error {
+// The parts of the pipelines that one process can run.
+const (
+	partHops = "hops"
+	partSink = "sink"
+)
+
+// pipelines runs hops and sink, or one of them, until ctx ends.
+func (a *app) pipelines(ctx context.Context, parts []string, show func(Progress)) error {
 	cat, err := loadCatalog(a.settings.Catalog)
 	if err != nil {
 		return err
@@ -148,9 +162,23 @@ func (a *app) pipelines(ctx context.Context, show func(Progress)) error {
 	if err != nil {
 		return input("config.sink", "correct the setting it names", "%w", err)
 	}
+	if !slices.Contains(parts, partHops) {
+		transform = nil
+	}
+	if !slices.Contains(parts, partSink) {
+		deliver = nil
+	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return transform.Run(ctx) })
 	group.Go(func() error {
+		if transform == nil {
+			return nil
+		}
+		return transform.Run(ctx)
+	})
+	group.Go(func() error {
+		if deliver == nil {
+			return nil
+		}
 		// Canonical state flows whether ClickHouse is there or not.
 		if err := a.migrate(ctx, writer); err != nil || ctx.Err() != nil {
 			return err
@@ -244,31 +272,46 @@ func reportProgress(ctx context.Context, t *run.Transform, d *run.Deliver, show 
 		case <-tick.C:
 		}
 		p := Progress{Behind: -1}
-		for _, h := range t.Status().Hops {
-			for _, task := range h.Tasks {
-				if h.Name == "intake" {
-					p.Records += task.Records
-				}
-				place := fmt.Sprintf("%s %s/%d: %s: %s", h.Name, task.Topic, task.Partition, task.Reason, task.Message)
-				switch task.State {
-				case "stopped":
-					p.Stopped = append(p.Stopped, place)
-				case "waiting":
-					p.Waiting = append(p.Waiting, place)
-				}
-			}
+		behind, err := int64(0), error(nil)
+		if t != nil {
+			p.hops(t.Status())
+			behind, err = t.Behind(ctx)
 		}
-		for _, l := range d.Status().Lines {
-			p.Rows += l.Rows
-			if l.State == "stopped" || l.State == "failing" {
-				p.Waiting = append(p.Waiting, fmt.Sprintf("clickhouse %s: %s", l.Topic, l.Message))
-			}
+		if d != nil && err == nil {
+			p.sink(d.Status())
+			var rest int64
+			rest, err = d.Behind(ctx)
+			behind += rest
 		}
-		if behind, err := t.Behind(ctx); err == nil {
-			if rest, err := d.Behind(ctx); err == nil {
-				p.Behind = behind + rest
-			}
+		if err == nil {
+			p.Behind = behind
 		}
 		show(p)
+	}
+}
+
+func (p *Progress) hops(s run.Status) {
+	for _, h := range s.Hops {
+		for _, task := range h.Tasks {
+			if h.Name == "intake" {
+				p.Records += task.Records
+			}
+			place := fmt.Sprintf("%s %s/%d: %s: %s", h.Name, task.Topic, task.Partition, task.Reason, task.Message)
+			switch task.State {
+			case "stopped":
+				p.Stopped = append(p.Stopped, place)
+			case "waiting":
+				p.Waiting = append(p.Waiting, place)
+			}
+		}
+	}
+}
+
+func (p *Progress) sink(s run.DeliverStatus) {
+	for _, l := range s.Lines {
+		p.Rows += l.Rows
+		if l.State == "stopped" || l.State == "failing" {
+			p.Waiting = append(p.Waiting, fmt.Sprintf("clickhouse %s: %s", l.Topic, l.Message))
+		}
 	}
 }
