@@ -69,11 +69,16 @@ type world struct {
 
 func newWorld(t testing.TB, catalogFile string, seed uint64) *world {
 	t.Helper()
+	return newWorldOn(t, catalogFile, &memorySchemas{hide: map[int]bool{}}, seed)
+}
+
+func newWorldOn(t testing.TB, catalogFile string, schemas *memorySchemas, seed uint64) *world {
+	t.Helper()
 	c, err := catalog.Open(catalogFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{schemas: &memorySchemas{hide: map[int]bool{}}}
+	w := &world{schemas: schemas}
 	w.spine, err = pipelines.Build(t.Context(), pipelines.Config{Catalog: c, Schemas: w.schemas})
 	if err != nil {
 		t.Fatal(err)
