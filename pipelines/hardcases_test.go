@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -135,7 +136,7 @@ func TestSnapshotAgain(t *testing.T) {
 	w := newWorld(t, "catalog/tryton.yaml", 3)
 	w.load(t, recordedDir+"debezium-tryton")
 	w.run(t)
-	before, counted := w.canonical(t), clone(w.driver.Verdicts["intake"])
+	before, counted := w.canonical(t), maps.Clone(w.driver.Verdicts["intake"])
 	rec, err := workload.Open(recordedDir + "debezium-tryton")
 	if err != nil {
 		t.Fatal(err)
@@ -161,14 +162,6 @@ func TestSnapshotAgain(t *testing.T) {
 	}
 }
 
-func clone(m map[string]int) map[string]int {
-	c := map[string]int{}
-	for k, v := range m {
-		c[k] = v
-	}
-	return c
-}
-
 // The whole feed once more: no new version of anything, and all of it is
 // counted as repeated or stale.
 func TestWholeFeedTwice(t *testing.T) {
@@ -179,7 +172,7 @@ func TestWholeFeedTwice(t *testing.T) {
 			w.load(t, recordedDir+name)
 			w.run(t)
 			records := w.canonicalRecords()
-			first := clone(w.driver.Verdicts["intake"])
+			first := maps.Clone(w.driver.Verdicts["intake"])
 			w.load(t, recordedDir+name)
 			w.run(t)
 			if n := w.canonicalRecords(); n != records {

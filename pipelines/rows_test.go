@@ -31,15 +31,15 @@ func (r textRow) has(cells map[string]string) bool {
 func (s rowSet) show(entity string, columns []string) []string {
 	var out []string
 	for _, r := range s[entity] {
-		line := entity
+		cells := []string{entity}
 		for _, c := range columns {
 			v := r[c]
 			if strings.ContainsAny(v, " ") {
 				v = `"` + v + `"`
 			}
-			line += " " + c + "=" + v
+			cells = append(cells, c+"="+v)
 		}
-		out = append(out, line)
+		out = append(out, strings.Join(cells, " "))
 	}
 	slices.Sort(out)
 	return out

@@ -265,7 +265,7 @@ func (s *story) compare(t *testing.T, w *world) []string {
 func (s *story) rewrite(t *testing.T, file string, w *world) {
 	t.Helper()
 	rows := w.rows(t)
-	out := s.head + "\n----\n"
+	out := []string{s.head, "----"}
 	done := map[string]bool{}
 	for _, want := range s.wants {
 		if done[want.entity] {
@@ -281,13 +281,11 @@ func (s *story) rewrite(t *testing.T, file string, w *world) {
 			}
 		}
 		if len(rows[want.entity]) == 0 {
-			out += want.entity + " none\n"
+			out = append(out, want.entity+" none")
 		}
-		for _, line := range rows.show(want.entity, columns) {
-			out += line + "\n"
-		}
+		out = append(out, rows.show(want.entity, columns)...)
 	}
-	if err := os.WriteFile(file, []byte(out), 0o644); err != nil { //nolint:gosec // testdata
+	if err := os.WriteFile(file, []byte(strings.Join(out, "\n")+"\n"), 0o644); err != nil { //nolint:gosec // testdata
 		t.Fatal(err)
 	}
 }

@@ -140,7 +140,7 @@ func (w *world) start(args ...string) *pipelines {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p := &pipelines{w: w, cmd: exec.Command(self, append([]string{"run", "--report"}, args...)...), done: make(chan struct{})} //nolint:gosec,noctx // the test binary, stopped below
+	p := &pipelines{w: w, cmd: exec.Command(self, append([]string{"run", "--report"}, args...)...), done: make(chan struct{})} //nolint:gosec // the test binary, stopped below
 	p.cmd.Env = w.environ()
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

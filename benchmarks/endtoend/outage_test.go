@@ -29,6 +29,7 @@ func outage() time.Duration {
 // TestOutages takes away the registry, ClickHouse and the broker, one after the
 // other, in the middle of a feed.
 func TestOutages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "company")
 	ctx := t.Context()
 	// The registry is down at start: the pipelines wait, and go on when it comes.
@@ -208,6 +209,7 @@ func (w *world) freshness(to *workload.Kafka) {
 
 // TestTwoProcesses share a feed; one is killed in the middle.
 func TestTwoProcesses(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "company")
 	first := w.start("--slot", "0")
 	second := w.start("--slot", "1")

@@ -33,8 +33,10 @@ func TestRecordedFeeds(t *testing.T) {
 // TestRestarts stops the pipelines 20 times in the middle of a feed, in order
 // and by kill -9, at random moments.
 func TestRestarts(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*pipelines){"SIGTERM": (*pipelines).term, "kill -9": (*pipelines).kill} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, "company")
 			truth := make(chan oracle.Expected, 1)
 			go func() {

@@ -144,7 +144,7 @@ func rawRun(ctx context.Context) error {
 	ends.Each(func(o kadm.ListedOffset) { left += o.Offset })
 	session, err := kgo.NewGroupTransactSession(
 		kgo.SeedBrokers(brokers...), kgo.ConsumerGroup("raw"), kgo.TransactionalID("raw"), kgo.ConsumeTopics(topics...),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.DefaultProduceTopic("raw.out"),
 	)
 	if err != nil {

@@ -26,7 +26,7 @@ func (c *Catalog) Sources() ([]*intake.Source, error) {
 	return sources, nil
 }
 
-// Identity is what the party hop needs.
+// PartyIdentity is what the party hop needs.
 func (c *Catalog) PartyIdentity() (*party.Identity, error) {
 	re, err := regexp.Compile(c.Identity.Reference)
 	if err != nil {

@@ -54,8 +54,7 @@ func (p Problems) Error() string {
 
 func parseProblem(file string, err error) Problems {
 	p := Problem{File: file, Line: 1, Column: 1, Message: err.Error()}
-	var syntax yaml.Error
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[yaml.Error](err); ok {
 		p.Message = syntax.GetMessage()
 		if t := syntax.GetToken(); t != nil && t.Position != nil {
 			p.Line, p.Column = t.Position.Line, t.Position.Column

@@ -133,7 +133,7 @@ func TestWhatIsNoCatalog(t *testing.T) {
 		text string
 		line int
 	}{
-		"unknown field":   {strings.Replace(good, "version: 1", "versoin: 1", 1), 2},
+		"unknown field":   {strings.Replace(good, "version: 1", "edition: 1", 1), 2},
 		"wrong type":      {strings.Replace(good, "version: 1", "version: one", 1), 2},
 		"syntax":          {strings.Replace(good, "owners:", "owners: [", 1), 9},
 		"mapping's field": {strings.Replace(good, "{sum_lines: true}", "{sum_line: true}", 1), 29},

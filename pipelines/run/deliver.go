@@ -96,7 +96,6 @@ type line struct {
 	oldest   time.Time
 	inFlight *flight
 	stopped  error
-	paused   bool
 	stats    lineStats
 }
 
@@ -118,7 +117,7 @@ type flight struct {
 
 // NewDeliver checks the configuration.
 func NewDeliver(cfg DeliverConfig, w Writer) (*Deliver, error) {
-	if err := cfg.Config.Validate(); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("checking the configuration: %w", err)
 	}
 	cfg = cfg.withDefaults()

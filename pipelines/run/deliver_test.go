@@ -25,7 +25,6 @@ type ledger struct {
 	rows    map[string]int             // topic/partition/offset -> how often stored under different tokens
 	next    map[string]map[int32]int64 // by topic: Last+1
 	tokens  map[string]bool
-	order   []string
 	repeats int
 	largest int
 	fail    func(b change.Batch, try int) (store bool, err error)

@@ -1,3 +1,11 @@
+// Package run is the engine: it moves records through hops with exactly-once
+// transactions and delivers canonical records to sinks. It is the only package
+// of the pipelines that holds a Kafka client.
+//
+// A Hop is data: topics in, topics out, and a constructor of tasks. The same
+// hops run on Kafka (Transform) and on plain queues in memory (Driver), so that
+// what tests prove of a topology holds for the one that runs.
+//
 // # How a transaction runs
 //
 // One loop per hop: poll, run the operators into buffers, and only then begin,

@@ -101,7 +101,7 @@ func TestCommitWhoseReplyIsWrongIsFoundOut(t *testing.T) {
 		apply := *end
 		var applied error
 		c.SleepControl(func() {
-			resp, err := apply.RequestWith(context.Background(), inner)
+			resp, err := apply.RequestWith(context.Background(), inner) //nolint:usetesting // the broker goes on when the test has ended
 			applied = err
 			if err == nil {
 				applied = kerr.ErrorForCode(resp.ErrorCode)

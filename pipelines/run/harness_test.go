@@ -292,7 +292,7 @@ func (r *running) waitIdle(d time.Duration) {
 			return
 		}
 		last = n
-		time.Sleep(5 * time.Millisecond)
+		<-time.After(5 * time.Millisecond)
 	}
 	r.w.t.Fatalf("not idle after %s: %d records behind\n%+v", d, last, r.tr.Status())
 }

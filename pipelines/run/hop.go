@@ -30,7 +30,7 @@ type hop struct {
 	consumer     *kgo.Client
 	producer     *producer
 
-	life   context.Context // until the loop has ended
+	life   context.Context //nolint:containedctx // a hop is one run: until its loop has ended
 	cancel context.CancelCauseFunc
 	side   sync.WaitGroup
 

@@ -21,7 +21,6 @@ import (
 type spreader struct {
 	store state.Store
 	out   string
-	asked []int
 }
 
 const spread = 1000

@@ -86,7 +86,7 @@ func benchTransform(b *testing.B, task func(Hop) func(TaskInfo) (Task, error)) {
 		cpu, start := cpuTime(), time.Now()
 		go func() { done <- tr.Run(ctx) }()
 		for records := int64(0); records < benchRecords; {
-			time.Sleep(10 * time.Millisecond)
+			<-time.After(10 * time.Millisecond)
 			records = 0
 			for _, h := range tr.Status().Hops {
 				for _, t := range h.Tasks {

@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -32,8 +33,8 @@ var implementations = map[string]func() transactional{
 }
 
 func forEach(t *testing.T, fn func(t *testing.T, s transactional)) {
-	for name, make := range implementations {
-		t.Run(name, func(t *testing.T) { fn(t, make()) })
+	for name, open := range implementations {
+		t.Run(name, func(t *testing.T) { fn(t, open()) })
 	}
 }
 
@@ -182,21 +183,18 @@ func TestHashTellsImagesApart(t *testing.T) {
 
 // TestAgainstModel runs random operations against two plain maps.
 func TestAgainstModel(t *testing.T) {
-	for name, make := range implementations {
+	for name, open := range implementations {
 		t.Run(name, func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) { againstModel(t, make) })
+			rapid.Check(t, func(t *rapid.T) { againstModel(t, open) })
 		})
 	}
 }
 
-func againstModel(t *rapid.T, make func() transactional) {
-	s := make()
+func againstModel(t *rapid.T, open func() transactional) {
+	s := open()
 	base, over := map[string]string{}, map[string]*string{}
 	view := func() map[string]string {
-		out := map[string]string{}
-		for k, v := range base {
-			out[k] = v
-		}
+		out := maps.Clone(base)
 		for k, v := range over {
 			if v == nil {
 				delete(out, k)
@@ -275,7 +273,7 @@ func againstModel(t *rapid.T, make func() transactional) {
 				t.Fatalf("%d keys of %d bytes, want %d of %d", s.Len(), s.Bytes(), len(base), size)
 			}
 			// A fresh store restored from base and changes is the same image.
-			replay := make()
+			replay := open()
 			for k, v := range base {
 				replay.Restore(k, []byte(v))
 			}
