@@ -1,33 +1,34 @@
 package catalog
-import ("testing";"strings";"time";"os";"fmt")
+import ("testing";"strings";"time";"fmt"
+"github.com/goccy/go-yaml"
+"github.com/goccy/go-yaml/lexer"
+"github.com/goccy/go-yaml/parser"
+)
 func TestZZ(t *testing.T){
- bomb:="a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
- for i:=1;i<12;i++ { p:=fmt.Sprintf("*a%d",i-1); bomb+=fmt.Sprintf("a%d: &a%d [%s]\n",i,i,strings.Join([]string{p,p,p,p,p,p,p,p,p,p},",")) }
- c:=map[string]string{
- "depth1e3":strings.Repeat("[",1000),
- "depth1e4":strings.Repeat("[",10000),
- "depth1e5":strings.Repeat("[",100000),
- "depth4e6":strings.Repeat("[",4<<20),
- "depthbraces":strings.Repeat("{a: ",100000),
- "dash":strings.Repeat("- ",100000),
- "indent":func()string{var b strings.Builder;for i:=range 2000{b.WriteString(strings.Repeat(" ",i)+"a:\n")};return b.String()}(),
- "bomb":bomb,
- "bomb2":bomb+"catalog: *a11\n",
- "bomb3":bomb+"owners: *a11\n",
- "merge":"a: &a {<<: *a}\ntables: [*a]\n",
- "selfref":"tables: &a [*a]\n",
- "manytables":"tables: ["+strings.Repeat("{},",200000)+"]",
- "manykeys":"systems: {"+strings.Repeat("a: {},",100)+"}",
- "nulls":"catalog: null\nversion: null\nsystems: {a: null}\nidentity: null\nowners: [null]\ntables: [null, {fields: {name: null}, party: null, milestones: {created: null}, key: [null], changed: null, entity: party}]\n",
- "tab":"catalog:\tx\n\tversion: 1\n",
- "multi":good+"---\ncatalog: b\n",
- "bom":"\ufeff"+good,
- "bin":"\x00\x01\xff",
- }
- n:=os.Getenv("ZZ")
- x,ok:=c[n]; if !ok {for k:=range c {fmt.Println(k)};return}
- s:=time.Now()
- _,err:=Parse("x",[]byte(x))
- m:=fmt.Sprint(err)
- fmt.Println(n,time.Since(s),len(m),m[:min(len(m),300)])
+ for _,n:=range []int{2000,20000,80000} {
+ for name,x:=range map[string]string{
+   "flowmaps": "tables: ["+strings.Repeat("{},",n)+"]",
+   "blockseq": "tables:\n"+strings.Repeat("  - {}\n",n),
+   "flowseq": "x: ["+strings.Repeat("a,",n)+"]",
+   "blockmap": func()string{var b strings.Builder;for i:=range n{fmt.Fprintf(&b,"k%d: v\n",i)};return b.String()}(),
+   "longstr": "catalog: "+strings.Repeat("abcdefghi ",n),
+   "quoted": "catalog: \""+strings.Repeat("abcdefghi\\n",n)+"\"",
+   "open": strings.Repeat("[",n),
+   "dashes": strings.Repeat("- ",n),
+   "braces": strings.Repeat("{a: ",n),
+   "quest": strings.Repeat("? ",n),
+   "colons": strings.Repeat("a: ",n),
+   "anchors": strings.Repeat("&a ",n),
+   "tags": strings.Repeat("!a ",n),
+   "comments": strings.Repeat("# a\n",n),
+   "literal": "a: |\n"+strings.Repeat("  abc\n",n),
+   "docs": strings.Repeat("---\n",n),
+ } {
+  s:=time.Now(); toks:=lexer.Tokenize(x); d:=time.Since(s)
+  if len(x)<20000*10 && (n<20000 || !strings.Contains("open dashes braces quest colons anchors tags",name)) {
+  s=time.Now(); f,err:=parser.ParseBytes([]byte(x),0); d2:=time.Since(s)
+  s=time.Now(); _=f; var c Catalog; err2:=yaml.NewDecoder(strings.NewReader(x),yaml.Strict()).Decode(&c); d3:=time.Since(s)
+  fmt.Println(n,name,len(x),len(toks),"lex",d,"parse",d2,"decode",d3,err!=nil, err2!=nil)
+  } else { fmt.Println(n,name,len(x),len(toks),"lex",d) }
+ }}
 }
