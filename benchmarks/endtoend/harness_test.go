@@ -303,8 +303,9 @@ func (w *world) load(name string, rate float64) {
 	}
 }
 
-// play writes the simulated company and returns its truth.
-func (w *world) play(c company.Config, rate float64) oracle.Expected {
+// play writes the simulated company and returns its truth. It ends early when
+// until, if there is one, is done.
+func (w *world) play(c company.Config, rate float64, until context.Context) oracle.Expected { //nolint:revive // the company's business, not this call, ends with it
 	w.t.Helper()
 	g, err := company.New(c)
 	if err != nil {
@@ -313,7 +314,7 @@ func (w *world) play(c company.Config, rate float64) oracle.Expected {
 	if err := g.Register(w.t.Context(), w.registry()); err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := g.Write(w.t.Context(), nil, w.producer(rate)); err != nil {
+	if _, err := g.Write(w.t.Context(), until, w.producer(rate)); err != nil {
 		w.t.Fatal(err)
 	}
 	truth, err := g.Truth()

@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -48,12 +49,15 @@ func TestOutages(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	// The company goes on until all has been taken away and given back.
 	rate := 400.0
+	until, enough := context.WithCancel(ctx)
+	defer enough()
 	played := make(chan struct{})
 	var expected oracle.Expected
 	go func() {
 		defer close(played)
-		expected = w.play(company.Config{Seed: 11, Accounts: 700}, rate)
+		expected = w.play(company.Config{Seed: 11, Accounts: 5000, History: -1}, rate, until)
 	}()
 	p.wait("the first rows", time.Minute, func(now cli.Progress) bool { return now.Rows > 0 })
 
@@ -92,6 +96,7 @@ func TestOutages(t *testing.T) {
 	if err := w.p.Up(ctx, embedded.RegistryName); err != nil {
 		t.Fatal(err)
 	}
+	enough()
 	<-played
 	if expected == nil {
 		t.Fatal("the company was not written")
@@ -219,7 +224,7 @@ func TestTwoProcesses(t *testing.T) {
 		second.wait("work of the second process", time.Minute, func(now cli.Progress) bool { return now.Records > 200 })
 		second.kill()
 	}()
-	expected := w.play(company.Config{Seed: 5, Accounts: 500}, 500)
+	expected := w.play(company.Config{Seed: 5, Accounts: 500}, 500, nil)
 	<-killed
 	first.settle()
 	w.check(expected)

@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -38,10 +39,14 @@ func TestRestarts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, "company")
+			// The feed goes on until the last restart, so that all are in its middle.
+			until, enough := context.WithCancel(t.Context())
+			defer enough()
 			truth := make(chan oracle.Expected, 1)
+			seed := w.random.Uint64()
 			go func() {
 				defer close(truth)
-				truth <- w.play(company.Config{Seed: w.random.Uint64(), Accounts: 600}, 300)
+				truth <- w.play(company.Config{Seed: seed, Accounts: 20_000, History: -1}, 200, until)
 			}()
 			var slowest time.Duration
 			for range 20 {
@@ -53,6 +58,7 @@ func TestRestarts(t *testing.T) {
 				<-pause.C
 				end(p)
 			}
+			enough()
 			expected, ok := <-truth
 			if !ok {
 				t.Fatal("the company was not written")

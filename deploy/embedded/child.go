@@ -96,6 +96,11 @@ func (p *process) reason(logPath string) string {
 
 // stop asks the process to end and forces it after the grace.
 func (p *process) stop(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return nil // it had ended before: how, its supervisor has said
+	default:
+	}
 	_ = p.stdin.Close()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	timer := time.NewTimer(stopGrace + 2*time.Second)
