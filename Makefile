@@ -9,6 +9,8 @@ LINT          := $(BIN)/golangci-lint-$(GOLANGCI)
 TEST_TIMEOUT  ?= 6m
 RACE_TIMEOUT  ?= 12m
 PKG           ?= ./...
+# The end-to-end suite works on processes, which the race detector does not see into.
+RACE_PKG      ?= $$($(GO) list $(PKG) | grep -v /benchmarks/endtoend)
 FUZZTIME      ?= 10s
 BENCH         ?= .
 
@@ -34,7 +36,7 @@ test: ## all suites on the embedded platform, below 10 minutes
 race: ## the same under the race detector; needs a C compiler
 	@cc=$$($(GO) env CC); command -v "$${cc%% *}" >/dev/null 2>&1 || { \
 		echo "make race: the race detector needs a C compiler and $$cc is not there. Debian, Ubuntu: apt-get install gcc libc6-dev. macOS: xcode-select --install. Or set CC." >&2; exit 1; }
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(RACE_TIMEOUT) $(PKG)
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(RACE_TIMEOUT) $(RACE_PKG)
 
 test-kafka: ## the Kafka suites on real Apache Kafka; needs Java 17 and, once, Maven
 	SYNCLINE_TEST_TIMEOUT=$(RACE_TIMEOUT) deploy/local/test-kafka.sh

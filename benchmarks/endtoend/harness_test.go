@@ -230,7 +230,7 @@ func (p *pipelines) settle() {
 	_, start := p.report()
 	calm, seen := 0, start
 	var before cli.Progress
-	p.wait("rest", 2*time.Minute, func(now cli.Progress) bool {
+	p.wait("rest", 4*time.Minute, func(now cli.Progress) bool {
 		_, n := p.report()
 		if n < start+2 || n == seen {
 			return false

@@ -52,7 +52,7 @@ func TestRestarts(t *testing.T) {
 			for range 20 {
 				p := w.start()
 				begun := time.Now()
-				p.wait("progress after a restart", time.Minute, func(now cli.Progress) bool { return now.Records > 0 })
+				p.wait("progress after a restart", 2*time.Minute, func(now cli.Progress) bool { return now.Records > 0 })
 				slowest = max(slowest, time.Since(begun))
 				pause := time.NewTimer(time.Duration(w.random.IntN(900)) * time.Millisecond)
 				<-pause.C

@@ -196,9 +196,13 @@ func (t *truth) tellFeeds() {
 		}
 	}
 	for _, tab := range g.tables {
-		t.add("feed_health", oracle.Row{
+		row := oracle.Row{
 			"topic": tab.topic, "received": num(tab.received), "repeated": num(tab.repeated), "stale": num(tab.stale), "letters": num(tab.letters),
 			"_waiting": strconv.Itoa(waiting[tab.index]),
-		})
+		}
+		if tab.received == 0 {
+			row[oracle.NoteOptional] = "true" // nothing is known of a feed that never spoke
+		}
+		t.add("feed_health", row)
 	}
 }
