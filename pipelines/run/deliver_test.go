@@ -197,8 +197,11 @@ func TestDeliverRangesCoverMarkers(t *testing.T) {
 	for i := range 5 {
 		w.produce(in, 1, 20, 20, fmt.Sprint(i))
 		tr.waitIdle(20 * time.Second)
-		r.waitIdle(20 * time.Second)
+		// A transaction is committed a moment before its markers let a reader see
+		// it, so an idle sink may have more to come.
+		w.wait("the records are written", 20*time.Second, func() bool { return l.count() == 20*(i+1) })
 	}
+	r.waitIdle(20 * time.Second)
 	r.stop()
 	if err := tr.stop(); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -149,10 +150,14 @@ func TestCreatedTopicsKeepTheirRecords(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	configs, err := w.admin.DescribeTopicConfigs(t.Context(), w.topic("counts"), w.topic("count-changelog"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	var configs kadm.ResourceConfigs
+	w.wait("the broker's metadata has both topics", 20*time.Second, func() bool {
+		var err error
+		if configs, err = w.admin.DescribeTopicConfigs(t.Context(), w.topic("counts"), w.topic("count-changelog")); err != nil {
+			t.Fatal(err)
+		}
+		return len(configs) == 2 && configs[0].Err == nil && configs[1].Err == nil
+	})
 	want := map[string]map[string]string{
 		w.topic("counts"):          {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"},
 		w.topic("count-changelog"): {"cleanup.policy": "compact"},
