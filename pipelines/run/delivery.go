@@ -248,19 +248,14 @@ func (d *Deliver) Status() DeliverStatus {
 // not assigned to it count whole.
 func (d *Deliver) Behind(ctx context.Context) (int64, error) {
 	d.mu.Lock()
-	topics := make([]string, 0, len(d.known))
-	for name := range d.known {
-		topics = append(topics, name)
-	}
 	admin := d.admin
 	d.mu.Unlock()
-	if admin == nil || len(topics) == 0 {
-		return 0, errors.New("asking for the lag: no topic of this sink exists yet")
+	if admin == nil {
+		return 0, errors.New("asking for the lag: the sink is not running")
 	}
-	ends, err := admin.ListCommittedOffsets(ctx, topics...)
-	if err == nil {
-		err = ends.Error()
-	}
+	// All topics, known to the consumer or not yet, and to their very end; see
+	// Transform.Behind.
+	ends, err := listed(admin.ListEndOffsets(ctx, d.cfg.Topics...))
 	if err != nil {
 		return 0, fmt.Errorf("listing ends: %w", err)
 	}
@@ -270,6 +265,9 @@ func (d *Deliver) Behind(ctx context.Context) (int64, error) {
 	for topic, parts := range ends {
 		l := d.lines[topic]
 		for number, end := range parts {
+			if end.Err != nil {
+				continue // absent
+			}
 			at := int64(0)
 			if part := l.parts[number]; part != nil {
 				at = max(part.next, 0)

@@ -254,8 +254,9 @@ func (t *Transform) Behind(ctx context.Context) (int64, error) {
 
 func (h *hop) behind(ctx context.Context) (int64, error) {
 	// All inputs, not only those subscribed: a source topic that has just
-	// appeared counts whole.
-	ends, err := listed(h.admin.ListCommittedOffsets(ctx, h.def.Inputs...))
+	// appeared counts whole. To the very end, not to the stable offset: a
+	// transaction is committed a moment before its markers are written.
+	ends, err := listed(h.admin.ListEndOffsets(ctx, h.def.Inputs...))
 	if err != nil {
 		return 0, fmt.Errorf("listing ends of the inputs of hop %s: %w", h.def.Name, err)
 	}
