@@ -60,6 +60,8 @@ func NewKafka(opts KafkaOptions) (*Kafka, error) {
 		kgo.ProducerBatchCompression(compression),
 		kgo.ProducerBatchMaxBytes(MaxRecordBytes),
 		kgo.MaxBufferedBytes(64 << 20),
+		// A topic just created is not known to every part of a broker at once.
+		kgo.UnknownTopicRetries(100),
 	}, opts.Client...)...)
 	if err != nil {
 		return nil, fmt.Errorf("making Kafka client for %v: %w", opts.Brokers, err)
