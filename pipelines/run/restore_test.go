@@ -253,7 +253,15 @@ func TestNothingBetweenIsProven(t *testing.T) {
 	if err := cl.EndTransaction(t.Context(), kgo.TryCommit); err != nil { // 0, 1, marker 2
 		t.Fatal(err)
 	}
-	w.wait("the marker is there", 10*time.Second, func() bool { return ask(3, 3) })
+	w.wait("the marker is there", 10*time.Second, func() bool {
+		ends, err := w.admin.ListEndOffsets(t.Context(), topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end, _ := ends.Lookup(topic, 0)
+		return end.Offset == 3
+	})
+	w.wait("all is decided", 10*time.Second, func() bool { return ask(3, 3) })
 	for at := range int64(3) {
 		if ask(at, 3) {
 			t.Errorf("nothing from %d on, though there is", at)

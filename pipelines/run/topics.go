@@ -81,14 +81,35 @@ func topicConfigs(t Topic, cfg Config) map[string]*string {
 // ensureTopics creates absent topics and compares the partition counts of those
 // that are there. A count is fixed for ever: with another one, keys and their
 // state would part.
+//
+// A broker's metadata lags behind its controller: a topic may look absent and
+// yet exist. So what could not be created is looked at again until it shows.
 func ensureTopics(ctx context.Context, admin *kadm.Client, cfg Config, topics []Topic) error {
+	for try := 0; len(topics) > 0; try++ {
+		if try > 0 && !pause(ctx, 100*time.Millisecond) {
+			return ctx.Err()
+		}
+		hidden, err := ensureVisible(ctx, admin, cfg, topics)
+		if err != nil {
+			return err
+		}
+		if len(hidden) > 0 && try == 100 {
+			return fmt.Errorf("topics %v: the broker says that they exist and does not describe them; see its log", hidden)
+		}
+		topics = hidden
+	}
+	return nil
+}
+
+// ensureVisible does it once, and returns the topics that exist but do not show.
+func ensureVisible(ctx context.Context, admin *kadm.Client, cfg Config, topics []Topic) (hidden []Topic, err error) {
 	names := make([]string, len(topics))
 	for i, t := range topics {
 		names[i] = t.Name
 	}
 	details, err := admin.ListTopics(ctx, names...)
 	if err != nil {
-		return fmt.Errorf("listing topics: %w", err)
+		return nil, fmt.Errorf("listing topics: %w", err)
 	}
 	var errs []error
 	for _, t := range topics {
@@ -104,14 +125,17 @@ func ensureTopics(ctx context.Context, admin *kadm.Client, cfg Config, topics []
 			errs = append(errs, fmt.Errorf("topic %q: %w", t.Name, d.Err))
 		default:
 			r, err := admin.CreateTopic(ctx, t.Partitions, cfg.Replication, topicConfigs(t, cfg), t.Name)
-			if err = errors.Join(err, r.Err); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+			switch err = errors.Join(err, r.Err); {
+			case err == nil:
+				cfg.Log.Info("topic created", "topic", t.Name, "partitions", t.Partitions, "cleanup", t.Cleanup)
+			case errors.Is(err, kerr.TopicAlreadyExists):
+				hidden = append(hidden, t)
+			default:
 				errs = append(errs, fmt.Errorf("creating topic %q: %w", t.Name, err))
-				continue
 			}
-			cfg.Log.Info("topic created", "topic", t.Name, "partitions", t.Partitions, "cleanup", t.Cleanup)
 		}
 	}
-	return errors.Join(errs...)
+	return hidden, errors.Join(errs...)
 }
 
 // describeTopics says which of the topics exist.
