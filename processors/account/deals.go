@@ -130,9 +130,10 @@ func (o *Operator) figures(s scope, e *entry) (figures, error) {
 	return f, nil
 }
 
-// paidAt is the time at which the payments, in order, reached the gross amount.
+// paidAt is the time at which the payments, in order, reached the gross amount;
+// it stays when a part is paid back later.
 func (f *figures) paidAt() change.Instant {
-	if f.kind != canonical.KindInvoice || f.items == 0 || f.paid.LessThan(f.gross) {
+	if f.kind != canonical.KindInvoice || f.items == 0 {
 		return change.Instant{}
 	}
 	var sum decimal.Decimal

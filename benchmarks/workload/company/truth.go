@@ -458,6 +458,9 @@ func (t *truth) tellBill(b *bill) {
 // paidAt is the commit time of the receipt with which an invoice was paid in
 // full.
 func (t *truth) paidAt(b *bill) instant {
+	if !t.itemised(b) {
+		return instant{}
+	}
 	links, gross := slices.Clone(t.links[b]), t.gross(b)
 	slices.SortFunc(links, func(x, y *receipt) int { return cmp.Compare(x.commit.at, y.commit.at) })
 	var sum int64
