@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml/parser"
-
 	"syncline/processors/intake"
 	"syncline/schemas/change"
 	"syncline/schemas/projection"
@@ -22,8 +20,7 @@ type Newest func(ctx context.Context, subject string) (text string, ok bool, err
 // else the time of registration would decide what untouched rows show. unknown
 // are the topics without a schema.
 func (c *Catalog) Against(ctx context.Context, newest Newest) (problems Problems, unknown []string, err error) {
-	l := &linter{c: c}
-	l.tree, _ = parser.ParseBytes(c.text, 0) // it has been linted
+	l := &linter{c: c, tree: c.tree}
 	sources, err := c.Sources()
 	if err != nil {
 		return nil, nil, err

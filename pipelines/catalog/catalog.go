@@ -3,15 +3,7 @@
 // YAML file; nothing in Go knows the systems that it names.
 package catalog
 
-import (
-	"bytes"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-
-	"github.com/goccy/go-yaml"
-)
+import "github.com/goccy/go-yaml/ast"
 
 // Catalog is one company's declaration.
 type Catalog struct {
@@ -29,7 +21,7 @@ type Catalog struct {
 	Tables []Table `yaml:"tables" json:"tables" jsonschema:"required"`
 
 	file string
-	text []byte
+	tree *ast.File
 }
 
 // System is one instance of a source system.
@@ -154,38 +146,4 @@ func (m *Mapping) UnmarshalYAML(unmarshal func(any) error) error {
 	}
 	type plain Mapping
 	return unmarshal((*plain)(m))
-}
-
-// maxFile bounds a catalog file.
-const maxFile = 4 << 20
-
-// Open reads and parses a catalog file, and refuses one that does not lint.
-func Open(file string) (*Catalog, error) {
-	f, err := os.Open(filepath.Clean(file))
-	if err != nil {
-		return nil, fmt.Errorf("opening the catalog: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the catalog %s: %w", file, err)
-	}
-	if len(text) > maxFile {
-		return nil, fmt.Errorf("the catalog %s is larger than %d bytes", file, maxFile)
-	}
-	return Parse(file, text)
-}
-
-// Parse reads a catalog from its text; file is for messages. It returns Problems
-// where the text is no catalog or does not lint.
-func Parse(file string, text []byte) (*Catalog, error) {
-	c := &Catalog{file: file, text: text}
-	dec := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
-	if err := dec.Decode(c); err != nil {
-		return nil, parseProblem(file, err)
-	}
-	if problems := c.Lint(); len(problems) > 0 {
-		return nil, problems
-	}
-	return c, nil
 }

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
 	"syncline/schemas/canonical"
 	"syncline/schemas/change"
@@ -52,17 +50,6 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-func parseProblem(file string, err error) Problems {
-	p := Problem{File: file, Line: 1, Column: 1, Message: err.Error()}
-	if syntax, ok := errors.AsType[yaml.Error](err); ok {
-		p.Message = syntax.GetMessage()
-		if t := syntax.GetToken(); t != nil && t.Position != nil {
-			p.Line, p.Column = t.Position.Line, t.Position.Column
-		}
-	}
-	return Problems{p}
-}
-
 // linter collects problems of one catalog.
 type linter struct {
 	c        *Catalog
@@ -76,8 +63,7 @@ const maxProblems = 200
 // Lint checks what the type of the file cannot: names that must exist, one owner
 // per field group, one mapping function per field, fields that must be mapped.
 func (c *Catalog) Lint() Problems {
-	l := &linter{c: c}
-	l.tree, _ = parser.ParseBytes(c.text, 0) // it has been decoded; without it places are 1:1
+	l := &linter{c: c, tree: c.tree}
 	l.systems()
 	l.identity()
 	l.owners()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 // good is a small catalog without a mistake; tests spoil it line by line.
@@ -126,47 +125,4 @@ func TestLintRules(t *testing.T) {
 			t.Errorf("want %s: %s, got:\n%v", c.path, c.message, err)
 		})
 	}
-}
-
-func TestWhatIsNoCatalog(t *testing.T) {
-	for name, c := range map[string]struct {
-		text string
-		line int
-	}{
-		"unknown field":   {strings.Replace(good, "version: 1", "edition: 1", 1), 2},
-		"wrong type":      {strings.Replace(good, "version: 1", "version: one", 1), 2},
-		"syntax":          {strings.Replace(good, "owners:", "owners: [", 1), 9},
-		"mapping's field": {strings.Replace(good, "{sum_lines: true}", "{sum_line: true}", 1), 29},
-		"empty":           {"", 1},
-		"a list":          {"- a\n- b\n", 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := Parse("bad.yaml", []byte(c.text))
-			problems, ok := errors.AsType[Problems](err)
-			if !ok || len(problems) == 0 {
-				t.Fatalf("got %v", err)
-			}
-			if problems[0].Line != c.line {
-				t.Errorf("line %d, want %d: %v", problems[0].Line, c.line, err)
-			}
-		})
-	}
-}
-
-// Hostile files end in an error, soon.
-func FuzzParse(f *testing.F) {
-	f.Add(good)
-	f.Add("a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\ntables: *c\n")
-	f.Add("tables: [{fields: {name: null}}]\nsystems: {a: null}\n")
-	f.Add(strings.Repeat("[", 1000))
-	f.Fuzz(func(t *testing.T, text string) {
-		start := time.Now()
-		c, err := Parse("fuzz.yaml", []byte(text))
-		if (c == nil) == (err == nil) {
-			t.Errorf("neither or both of catalog and error")
-		}
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("took %s", took)
-		}
-	})
 }
