@@ -117,8 +117,8 @@ type intakeOutput struct {
 }
 
 func (o intakeOutput) Row(r *change.Row, stored []byte) {
-	doc := r.System + "/" + r.Entity + "/" + r.Doc
-	o.out.Emit(TopicRows, []byte(doc), []byte(doc), stored)
+	doc := []byte(r.System + "/" + r.Entity + "/" + r.Doc)
+	o.out.Emit(TopicRows, doc, doc, stored)
 }
 
 func (o intakeOutput) Healed(l change.Letter) {

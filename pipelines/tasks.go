@@ -21,7 +21,7 @@ type documentTask struct {
 }
 
 func (t *documentTask) Process(m *run.Message, _ run.Emitter) change.Verdict {
-	row, err := change.DecodeRow(m.Value)
+	row, err := change.DecodeRowHead(m.Value)
 	if err != nil {
 		return change.Stopped(reasonCorrupt, err)
 	}
@@ -50,12 +50,23 @@ func (t *documentTask) Reset()                                 { t.op.Reset() }
 type documentOutput struct{ out run.Emitter }
 
 func (o documentOutput) Document(h change.DocumentHead, stored []byte) {
-	key := h.System + "/" + h.Entity + "/" + h.ID
-	by := key
+	key, document := documentKey(h)
+	by := key[:document]
 	if h.Party != "" {
-		by = h.System + "/" + h.Party
+		by = []byte(h.System + "/" + h.Party)
 	}
-	o.out.Emit(TopicDocuments, []byte(by), []byte(key+"/"+h.Party), stored)
+	o.out.Emit(TopicDocuments, by, key, stored)
+}
+
+// documentKey is the key of a document's records; its first bytes name the
+// document alone.
+func documentKey(h change.DocumentHead) (key []byte, document int) {
+	key = make([]byte, 0, len(h.System)+len(h.Entity)+len(h.ID)+len(h.Party)+3)
+	key = append(append(key, h.System...), '/')
+	key = append(append(key, h.Entity...), '/')
+	key = append(key, h.ID...)
+	document = len(key)
+	return append(append(key, '/'), h.Party...), document
 }
 
 // partyTask finds the account of documents.
@@ -78,12 +89,12 @@ func (t *partyTask) Reset() {}
 type partyOutput struct{ out run.Emitter }
 
 func (o partyOutput) Account(h change.DocumentHead, a *change.AccountDocument) {
-	key := h.System + "/" + h.Entity + "/" + h.ID
+	key, document := documentKey(h)
 	by := a.Account[:]
 	if a.Account.IsZero() {
-		by = []byte(key)
+		by = key[:document]
 	}
-	o.out.Emit(TopicAccounts, by, []byte(key+"/"+h.Party), change.AppendAccountDocument(nil, a))
+	o.out.Emit(TopicAccounts, by, key, change.AppendAccountDocument(nil, a))
 }
 
 // accountTask makes canonical entities.

@@ -36,7 +36,7 @@ const (
 // Output takes canonical records whose image has changed.
 type Output interface {
 	// Record is one version of one entity; rec points to a canonical record and
-	// encoded is its Avro form. Both are the taker's.
+	// encoded is its Avro form. Both are valid during the call only.
 	Record(topic Topic, rec Versioned, encoded []byte)
 }
 
@@ -52,6 +52,9 @@ type Operator struct {
 	// shown caches what effective has decoded, for one scope of one Flush: one
 	// change reaches an invoice, its deal and its payments, and each asks.
 	shown map[string]*entry
+	arena change.Arena // holds what shown has decoded
+
+	image, encoded []byte // scratch of publish
 }
 
 // New returns the operator of one partition.
@@ -66,15 +69,27 @@ func New(config *Config, store state.Store) (*Operator, error) {
 // Reset forgets the documents touched since the last Flush.
 func (o *Operator) Reset() {
 	clear(o.dirty)
+	o.forget()
+}
+
+// forget drops what was decoded for one scope.
+func (o *Operator) forget() {
 	clear(o.shown)
+	o.arena.Reset()
 }
 
 // scope is what joins stay inside: an account (first byte 1, then its id), or
 // for a document without a party the document itself (0, then its entity id).
 type scope [17]byte
 
-func accountScope(account change.ID) scope { return scope(append([]byte{1}, account[:]...)) }
-func orphanScope(entity change.ID) scope   { return scope(append([]byte{0}, entity[:]...)) }
+func accountScope(account change.ID) scope { return newScope(1, account) }
+func orphanScope(entity change.ID) scope   { return newScope(0, entity) }
+
+func newScope(kind byte, id change.ID) (s scope) {
+	s[0] = kind
+	copy(s[1:], id[:])
+	return s
+}
 
 // account is the scope's account, zero for an orphan.
 func (s scope) account() change.ID {
@@ -106,7 +121,7 @@ func (o *Operator) Apply(a *change.AccountDocument, stored []byte) change.Verdic
 	} else {
 		o.store.Put(key, stored)
 	}
-	o.dirty[string(s[:])+string(doc)] = struct{}{}
+	o.dirty[string(s[:])+doc] = struct{}{}
 	return change.Verdict{}
 }
 
@@ -133,7 +148,7 @@ func (o *Operator) Flush(out Output) error {
 			if err := finish(); err != nil {
 				return err
 			}
-			clear(o.shown)
+			o.forget()
 			w = &work{scope: s, docs: map[string]struct{}{}, deals: map[string]struct{}{}}
 		}
 		if err := o.touch(w, d[len(scope{}):], out); err != nil {
@@ -142,14 +157,14 @@ func (o *Operator) Flush(out Output) error {
 	}
 	clear(o.dirty)
 	err := finish()
-	clear(o.shown)
+	o.forget()
 	return err
 }
 
 // touch brings the joins up to date with one document and notes what it
 // reaches, as it was and as it is.
 func (o *Operator) touch(w *work, doc string, out Output) error {
-	e, err := o.effective(w.scope, []byte(doc))
+	e, err := o.effective(w.scope, doc)
 	if err != nil {
 		return err
 	}
@@ -164,7 +179,7 @@ func (o *Operator) touch(w *work, doc string, out Output) error {
 		}
 	}
 	for _, j := range now.joins {
-		o.store.Put(joinKey(w.scope, j, doc), []byte{1})
+		o.store.Put(joinKey(w.scope, j, doc), present)
 	}
 	entity, system, id := splitDocKey(doc)
 	for _, p := range was.payments {
@@ -177,7 +192,7 @@ func (o *Operator) touch(w *work, doc string, out Output) error {
 	if e == nil {
 		o.store.Delete(traceKey(w.scope, doc))
 	} else {
-		o.store.Put(traceKey(w.scope, doc), now.append(nil))
+		o.store.Put(traceKey(w.scope, doc), now.append(make([]byte, 0, 64)))
 	}
 	w.docs[doc] = struct{}{}
 	switch entity {
@@ -278,51 +293,60 @@ type entry struct {
 	account change.ID
 	link    *change.Link
 	doc     change.Document
+	sums    *figures // of an invoice, once asked for
 }
 
 // effective returns the document that shows, or nil: of those that came through
 // several parties the one with the highest version.
-func (o *Operator) effective(s scope, doc []byte) (*entry, error) {
-	if e, ok := o.shown[string(doc)]; ok {
+func (o *Operator) effective(s scope, doc string) (*entry, error) {
+	if e, ok := o.shown[doc]; ok {
 		return e, nil
 	}
 	e, err := o.find(s, doc)
 	if err == nil {
-		o.shown[string(doc)] = e
+		o.shown[doc] = e
 	}
 	return e, err
 }
 
-func (o *Operator) find(s scope, doc []byte) (*entry, error) {
-	var best []byte
-	var version uint64
-	var err error
+func (o *Operator) find(s scope, doc string) (*entry, error) {
+	var found [][]byte
+	var one [1][]byte // nearly always
+	found = one[:0]
 	o.store.Scan(entryKey(s, doc, ""), func(_, value []byte) bool {
-		var a change.AccountDocument
-		var h change.DocumentHead
-		if a, err = change.DecodeAccountDocument(value); err != nil {
-			return false
-		}
-		if h, err = change.DecodeDocumentHead(a.Stored); err != nil {
-			return false
-		}
-		if best == nil || h.Version > version {
-			best, version = value, h.Version
-		}
+		found = append(found, value)
 		return true
 	})
-	if err != nil || best == nil {
-		return nil, err
+	if len(found) == 0 {
+		return nil, nil //nolint:nilnil // nothing shows
 	}
-	return decodeEntry(best)
+	best := found[0]
+	var version uint64
+	for i := range found {
+		if len(found) == 1 {
+			break
+		}
+		a, err := change.DecodeAccountDocument(found[i])
+		if err != nil {
+			return nil, err
+		}
+		h, err := change.DecodeDocumentHead(a.Stored)
+		if err != nil {
+			return nil, err
+		}
+		if h.Version > version {
+			best, version = found[i], h.Version
+		}
+	}
+	return o.decodeEntry(best)
 }
 
-func decodeEntry(b []byte) (*entry, error) {
+func (o *Operator) decodeEntry(b []byte) (*entry, error) {
 	a, err := change.DecodeAccountDocument(b)
 	if err != nil {
 		return nil, err
 	}
-	doc, err := change.DecodeDocument(a.Stored)
+	doc, err := o.arena.Document(a.Stored)
 	if err != nil {
 		return nil, err
 	}
@@ -338,6 +362,9 @@ func (o *Operator) joined(s scope, j join) []string {
 		docs = append(docs, string(key[len(prefix):]))
 		return true
 	})
+	if len(docs) < 2 {
+		return docs
+	}
 	slices.SortStableFunc(docs, func(a, b string) int {
 		_, sa, ia := splitDocKey(a)
 		_, sb, ib := splitDocKey(b)
@@ -346,9 +373,11 @@ func (o *Operator) joined(s scope, j join) []string {
 	return docs
 }
 
-func docKey(entity, system, id string) []byte {
-	b := append([]byte(entity), 0)
-	b = append(append(b, system...), 0)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(id))) //nolint:gosec // ids are bounded where they are decoded
-	return append(b, id...)
+func docKey(entity, system, id string) string {
+	var size [2]byte
+	binary.BigEndian.PutUint16(size[:], uint16(len(id))) //nolint:gosec // ids are bounded where they are decoded
+	return entity + "\x00" + system + "\x00" + string(size[:]) + id
 }
+
+// present is the value of a key that says all by being there.
+var present = []byte{1}

@@ -68,7 +68,7 @@ func (o *Operator) payments(s scope, e *entry) ([]payment, error) {
 // known under the account.
 func (o *Operator) joinEntry(s scope, system, line string, p *payment) error {
 	for _, d := range o.joined(s, join{joinEntryLine, dealKey(system, line)}) {
-		entry, err := o.effective(s, []byte(d))
+		entry, err := o.effective(s, d)
 		if err != nil {
 			return err
 		}
@@ -97,7 +97,12 @@ type figures struct {
 	items           int // lines and tax rows: without any there is nothing to pay yet
 }
 
+// figures are computed once for what a scope's changes reach: an invoice, its
+// payments and its deal show the same.
 func (o *Operator) figures(s scope, e *entry) (figures, error) {
+	if e.sums != nil {
+		return *e.sums, nil
+	}
 	h := &e.doc.Header
 	f := figures{kind: h.Field(canonical.InvoiceKind).Text(), net: number(h.Field(canonical.InvoiceNet)), tax: number(h.Field(canonical.InvoiceTax))}
 	if h.Field(canonical.InvoiceNet).IsNull() {
@@ -127,6 +132,7 @@ func (o *Operator) figures(s scope, e *entry) (figures, error) {
 	for i := range f.payments {
 		f.paid = f.paid.Add(f.payments[i].value)
 	}
+	e.sums = &f
 	return f, nil
 }
 
@@ -194,7 +200,7 @@ func (o *Operator) dealOfOrder(s scope, number *string) (*string, error) {
 		return nil, nil
 	}
 	for _, d := range o.joined(s, join{joinOrderNumber, *number}) {
-		e, err := o.effective(s, []byte(d))
+		e, err := o.effective(s, d)
 		if err != nil {
 			return nil, err
 		}
@@ -280,7 +286,7 @@ func (o *Operator) fulfil(s scope, r *canonical.DealRecord, number string, l *la
 	var f figures
 	credited := false
 	for _, d := range o.joined(s, join{joinInvoiceOrder, number}) {
-		e, err := o.effective(s, []byte(d))
+		e, err := o.effective(s, d)
 		if err != nil {
 			return err
 		}
@@ -352,7 +358,7 @@ func booked(e *entry) bool {
 // first is the joined document with the smallest id.
 func (o *Operator) first(s scope, j join) (*entry, error) {
 	for _, d := range o.joined(s, j) {
-		if e, err := o.effective(s, []byte(d)); e != nil || err != nil {
+		if e, err := o.effective(s, d); e != nil || err != nil {
 			return e, err
 		}
 	}

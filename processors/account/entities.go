@@ -12,7 +12,7 @@ import (
 
 // send brings a document's canonical records up to date.
 func (o *Operator) send(s scope, doc string, out Output) error {
-	e, err := o.effective(s, []byte(doc))
+	e, err := o.effective(s, doc)
 	if err != nil {
 		return err
 	}
@@ -186,9 +186,9 @@ func (o *Operator) sendAccount(s scope, out Output) error {
 	}
 	var parties []*entry
 	var err error
-	o.store.Scan(entryKey(s, []byte(canonical.Party+"\x00"), ""), func(_, value []byte) bool {
+	o.store.Scan(entryKey(s, canonical.Party+"\x00", ""), func(_, value []byte) bool {
 		var e *entry
-		if e, err = decodeEntry(value); err != nil {
+		if e, err = o.decodeEntry(value); err != nil {
 			return false
 		}
 		parties = append(parties, e)

@@ -92,20 +92,24 @@ func splitDocKey(doc string) (entity, system, id string) {
 	return entity, system, rest[2:]
 }
 
-func entryKey(s scope, doc []byte, via string) []byte {
-	b := append([]byte{'e'}, s[:]...)
+// scopeKey begins a key of a scope with room for the rest.
+func scopeKey(kind byte, s scope, room int) []byte {
+	return append(append(make([]byte, 0, 1+len(s)+room), kind), s[:]...)
+}
+
+func entryKey(s scope, doc, via string) []byte {
+	b := scopeKey('e', s, len(doc)+len(via))
 	return append(append(b, doc...), via...)
 }
 
 func joinKey(s scope, j join, doc string) []byte {
-	b := append([]byte{'i'}, s[:]...)
-	b = append(b, j.index)
+	b := append(scopeKey('i', s, 3+len(j.value)+len(doc)), j.index)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(j.value))) //nolint:gosec // bounded where values are decoded
 	return append(append(b, j.value...), doc...)
 }
 
 func traceKey(s scope, doc string) []byte {
-	return append(append([]byte{'x'}, s[:]...), doc...)
+	return append(scopeKey('x', s, len(doc)), doc...)
 }
 
 func (t trace) append(b []byte) []byte {

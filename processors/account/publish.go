@@ -52,42 +52,45 @@ type sent struct {
 // publish sends a record if its image without the version differs from the last
 // one sent.
 func (o *Operator) publish(s scope, topic Topic, id change.ID, rec Versioned, out Output) error {
-	key := append(append(append([]byte{'o'}, s[:]...), byte(topic)), id[:]...)
+	key := sentKey(s, topic, id)
 	last, err := decodeSent(o.store.Get(key))
 	if err != nil {
 		return err
 	}
 	head := rec.Head()
 	head.Version = 0
-	b, err := o.encoder.Encode(nil, rec)
-	if err != nil {
+	if o.image, err = o.encoder.Encode(o.image[:0], rec); err != nil {
 		return fmt.Errorf("encoding %s %s: %w", topic, head.EntityID, err)
 	}
-	sum := sha256.Sum256(b)
+	sum := sha256.Sum256(o.image)
 	next := sent{version: last.version + 1, hash: [16]byte(sum[:16]), deleted: head.Deleted}
 	if last.version > 0 && next.hash == last.hash {
 		return nil
 	}
 	head.Version = next.version
-	if b, err = o.encoder.Encode(b[:0], rec); err != nil {
+	if o.encoded, err = canonical.AppendVersion(o.encoded[:0], o.image, next.version); err != nil {
 		return fmt.Errorf("encoding %s %s: %w", topic, head.EntityID, err)
 	}
-	o.store.Put(key, next.append(nil))
-	out.Record(topic, rec, b)
+	o.store.Put(key, next.append(make([]byte, 0, 32)))
+	out.Record(topic, rec, o.encoded)
 	return nil
 }
 
 // retire says that an entity is no longer seen under the account: a deletion
 // with a version, if it was ever seen.
 func (o *Operator) retire(s scope, topic Topic, id change.ID, system, nativeID string, out Output) error {
-	key := append(append(append([]byte{'o'}, s[:]...), byte(topic)), id[:]...)
-	last, err := decodeSent(o.store.Get(key))
+	last, err := decodeSent(o.store.Get(sentKey(s, topic, id)))
 	if err != nil || last.version == 0 || last.deleted {
 		return err
 	}
 	head := envelope(s, id, system, nativeID)
 	head.Deleted = true
 	return o.publish(s, topic, id, blank(topic, head), out)
+}
+
+func sentKey(s scope, topic Topic, id change.ID) []byte {
+	b := append(make([]byte, 0, 2+len(s)+len(id)), 'o')
+	return append(append(append(b, s[:]...), byte(topic)), id[:]...)
 }
 
 func envelope(s scope, id change.ID, system, nativeID string) canonical.Envelope {

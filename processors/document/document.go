@@ -38,7 +38,8 @@ type Output interface {
 type Operator struct {
 	store  state.Store
 	limits Limits
-	dirty  map[string]struct{}
+	dirty  map[string]*meta // the documents touched, with their Meta as it is now
+	key    []byte           // scratch
 	waits  map[string]int64 // by source topic: how the count of waiting rows has changed
 }
 
@@ -50,7 +51,7 @@ func New(store state.Store, limits Limits) *Operator {
 	if limits.Bytes == 0 {
 		limits.Bytes = 768 << 10
 	}
-	return &Operator{store: store, limits: limits, dirty: map[string]struct{}{}, waits: map[string]int64{}}
+	return &Operator{store: store, limits: limits, dirty: map[string]*meta{}, waits: map[string]int64{}}
 }
 
 // Reset forgets the documents touched since the last Flush.
@@ -69,18 +70,28 @@ type meta struct {
 	waits   bool   // its children are listed under "w"
 }
 
-// Apply takes one row; stored is its stored form.
+// Apply takes one row, of which only the head is looked at; stored is its stored
+// form.
 func (o *Operator) Apply(row *change.Row, stored []byte) change.Verdict {
-	doc := docKey(row.System, row.Entity, row.Doc)
-	key := rowKey(doc, row.Part, row.ID)
-	m, err := decodeMeta(o.store.Get(metaKey(doc)))
-	if err != nil {
-		return change.Stopped("state.corrupt", err)
+	// One key serves all three: the document's Meta, and behind another first
+	// byte its rows, of which this is one.
+	o.key = appendDocKey(append(o.key[:0], 'm'), row.System, row.Entity, row.Doc)
+	n := len(o.key)
+	m := o.dirty[string(o.key[1:])]
+	if m == nil {
+		known, err := decodeMeta(o.store.Get(o.key))
+		if err != nil {
+			return change.Stopped("state.corrupt", err)
+		}
+		m = &known
 	}
+	o.key[0] = 'r'
+	o.key = appendRowID(o.key, row.Part, row.ID)
+	key, doc := o.key, o.key[1:n]
 	var oldSize, oldLive uint64
-	var old change.Row
 	if b := o.store.Get(key); b != nil {
-		if old, err = change.DecodeRow(b); err != nil {
+		old, err := change.DecodeRowHead(b)
+		if err != nil {
 			return change.Stopped("state.corrupt", err)
 		}
 		// The rows of one source row come in order, unless its key was written in
@@ -92,7 +103,12 @@ func (o *Operator) Apply(row *change.Row, stored []byte) change.Verdict {
 			oldSize, oldLive = uint64(len(b)), 1
 		}
 		if !row.Deleted && !old.Deleted && row.Life == old.Life && row.Times.Merge(old.Times) {
-			stored = change.AppendRow(nil, row)
+			whole, err := change.DecodeRow(stored)
+			if err != nil {
+				return change.Stopped("state.corrupt", err)
+			}
+			whole.Times = row.Times
+			stored = change.AppendRow(nil, &whole)
 		}
 	}
 	if row.Part == "" {
@@ -110,16 +126,15 @@ func (o *Operator) Apply(row *change.Row, stored []byte) change.Verdict {
 		return change.Parked(ReasonTooLarge, fmt.Errorf("document %s %s of %s would have %d rows and %d bytes; the limits are %d and %d: raise them or split the document at its source", row.Entity, row.Doc, row.System, rows, total, o.limits.Rows, o.limits.Bytes))
 	}
 	m.rows, m.bytes = rows, total
-	o.store.Put(metaKey(doc), m.append(nil))
 	o.store.Put(key, stored)
-	o.dirty[string(doc)] = struct{}{}
+	o.dirty[string(doc)] = m
 	return change.Verdict{}
 }
 
 // Flush sends the documents that the batch touched, each once.
 func (o *Operator) Flush(out Output) error {
 	for _, d := range slices.Sorted(maps.Keys(o.dirty)) {
-		if err := o.send([]byte(d), out); err != nil {
+		if err := o.send([]byte(d), o.dirty[d], out); err != nil {
 			return err
 		}
 	}
@@ -127,14 +142,11 @@ func (o *Operator) Flush(out Output) error {
 	return nil
 }
 
-func (o *Operator) send(doc []byte, out Output) error {
-	m, err := decodeMeta(o.store.Get(metaKey(doc)))
-	if err != nil {
-		return err
-	}
+func (o *Operator) send(doc []byte, m *meta, out Output) error {
+	var err error
 	var header []byte
 	var children [][]byte
-	prefix := rowPrefix(doc)
+	prefix := prefixed('r', doc)
 	o.store.Scan(prefix, func(key, value []byte) bool {
 		if isHeader(key[len(prefix):]) {
 			header = value
@@ -145,14 +157,15 @@ func (o *Operator) send(doc []byte, out Output) error {
 	})
 	var head change.Row
 	if header != nil {
-		if head, err = change.DecodeRow(header); err != nil {
+		if head, err = change.DecodeRowHead(header); err != nil {
 			return err
 		}
 	}
 	system, entity, id := splitDocKey(doc)
 	h := change.DocumentHead{System: system, Entity: entity, ID: id}
 	exists := header != nil && !head.Deleted
-	rows := [][]byte{header}
+	rows := make([][]byte, 1, 1+len(children))
+	rows[0] = header
 	party := ""
 	var waiting []change.Row
 	for _, c := range children {
@@ -173,7 +186,7 @@ func (o *Operator) send(doc []byte, out Output) error {
 			party = p.Text() // a journal entry is its lines' party's
 		}
 	}
-	o.wait(doc, &m, waiting)
+	o.wait(doc, m, waiting)
 	switch {
 	case !exists || entity == canonical.Entry:
 	case entity == canonical.Party:
@@ -193,7 +206,7 @@ func (o *Operator) send(doc []byte, out Output) error {
 		h.Party, h.Version, h.Retracted = party, m.version, false
 		out.Document(h, change.AppendDocument(nil, h, rows))
 	}
-	o.store.Put(metaKey(doc), m.append(nil))
+	o.store.Put(prefixed('m', doc), m.append(make([]byte, 0, 32+len(m.party))))
 	return nil
 }
 

@@ -9,8 +9,7 @@ import (
 // State keys. Names never hold a NUL, so it separates them; ids are escaped by
 // their length.
 
-func docKey(system, entity, id string) []byte {
-	b := make([]byte, 0, len(system)+len(entity)+len(id)+8)
+func appendDocKey(b []byte, system, entity, id string) []byte {
 	b = append(append(b, system...), 0)
 	b = append(append(b, entity...), 0)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(id))) //nolint:gosec // ids are bounded where they are decoded
@@ -23,15 +22,14 @@ func splitDocKey(doc []byte) (system, entity, id string) {
 	return system, entity, rest[2:]
 }
 
-func metaKey(doc []byte) []byte { return append([]byte{'m'}, doc...) }
+func prefixed(kind byte, doc []byte) []byte {
+	return append(append(make([]byte, 0, 1+len(doc)), kind), doc...)
+}
 
-func rowPrefix(doc []byte) []byte { return append([]byte{'r'}, doc...) }
-
-// rowKey orders a document's rows: the header first, then parts by name and
+// appendRowID ends the key of a document's row. It orders a document's rows: the header first, then parts by name and
 // children by the length of their id and the id, which is numeric order for
 // numbers.
-func rowKey(doc []byte, part, id string) []byte {
-	b := rowPrefix(doc)
+func appendRowID(b []byte, part, id string) []byte {
 	if part == "" {
 		return append(b, 0)
 	}

@@ -29,7 +29,8 @@ const restoredRun = 3
 
 // Output takes what an image leads to, in order.
 type Output interface {
-	// Row is a row for the document it names; stored is AppendRow's form of it.
+	// Row is a row for the document it names; stored is AppendRow's form of it,
+	// which is the taker's. The row itself is valid during the call only.
 	Row(r *change.Row, stored []byte)
 	// Healed says that a good image has superseded this letter.
 	Healed(l change.Letter)
@@ -55,6 +56,9 @@ type Intake struct {
 	count Counters
 	dirty bool
 	key   []byte
+	// arena and fields hold the old and the new row of one Apply.
+	arena  change.Arena
+	fields []change.Value
 }
 
 // New returns the operator of one partition of the source's topic.
@@ -122,7 +126,8 @@ func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 	stored := k.store.Get(k.rowKey(h.id))
 	var old *change.Row
 	if stored != nil {
-		r, err := change.DecodeRow(stored)
+		k.arena.Reset()
+		r, err := k.arena.Row(stored)
 		if err != nil {
 			return change.Stopped("state.corrupt", fmt.Errorf("row %s: %w", h.id, err))
 		}
@@ -221,7 +226,8 @@ func (k *Intake) row(h header, img Image, old *change.Row) (change.Row, error) {
 			row.Doc = t
 		}
 	}
-	row.Fields = make([]change.Value, len(s.Fields))
+	k.fields = slices.Grow(k.fields[:0], len(s.Fields))[:len(s.Fields)]
+	row.Fields = k.fields
 	for i := range s.Fields {
 		v, keep, err := s.Fields[i].value(img, s.shape.Fields[i].Kind)
 		if err != nil {

@@ -1,6 +1,7 @@
 package canonical
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/hamba/avro/v2"
@@ -77,4 +78,46 @@ func (e *Encoder) Encode(dst []byte, rec any) ([]byte, error) {
 		return nil, fmt.Errorf("encoding %T: %w", rec, e.w.Error)
 	}
 	return append(dst, e.w.Buffer()...), nil
+}
+
+// AppendVersion appends encoded, a record with an envelope that was encoded with
+// version 0, as one of the given version: an image is encoded once, compared
+// with the one before, and then gets its version.
+func AppendVersion(dst, encoded []byte, version int64) ([]byte, error) {
+	at, err := versionOffset(encoded)
+	if err != nil {
+		return nil, err
+	}
+	dst = append(dst, encoded[:at]...)
+	dst = binary.AppendVarint(dst, version)
+	return append(dst, encoded[at+1:]...), nil
+}
+
+// versionOffset finds the version in an encoded envelope: entity_id is a string,
+// account_id a union of null and string, then comes the version, of one byte
+// while it is 0.
+func versionOffset(b []byte) (int, error) {
+	at, ok := skipString(b, 0)
+	if ok && at < len(b) {
+		switch b[at] {
+		case 0: // null
+			at++
+		case 2:
+			at, ok = skipString(b, at+1)
+		default:
+			ok = false
+		}
+	}
+	if !ok || at >= len(b) || b[at] != 0 {
+		return 0, fmt.Errorf("setting the version of an encoded record: it does not begin with an envelope of version 0")
+	}
+	return at, nil
+}
+
+func skipString(b []byte, at int) (int, bool) {
+	n, w := binary.Varint(b[at:])
+	if w <= 0 || n < 0 || n > int64(len(b)-at-w) {
+		return 0, false
+	}
+	return at + w + int(n), true
 }

@@ -1,5 +1,7 @@
 package change
 
+import "slices"
+
 // Document is a header row with its children, as one system knows it. It is the
 // record of the documents topic.
 //
@@ -34,6 +36,11 @@ func (d *Document) Head() DocumentHead {
 // AppendDocument appends the stored form: the head, then the rows as they are
 // stored (see AppendRow), header first. A retraction has no rows.
 func AppendDocument(b []byte, h DocumentHead, rows [][]byte) []byte {
+	size := 24 + len(h.System) + len(h.Entity) + len(h.ID) + len(h.Party)
+	for _, r := range rows {
+		size += 3 + len(r)
+	}
+	b = slices.Grow(b, size)
 	b = append(b, documentFormat)
 	flags := byte(0)
 	if h.Retracted {
@@ -65,13 +72,18 @@ func DecodeDocumentHead(b []byte) (DocumentHead, error) {
 // DecodeDocument reads all of a stored document. Values and strings are views
 // into b, which must never be changed.
 func DecodeDocument(b []byte) (Document, error) {
+	return new(Arena).Document(b)
+}
+
+// Document is DecodeDocument with the rows and fields in the arena.
+func (a *Arena) Document(b []byte) (Document, error) {
 	d := decoder{b: b}
 	var h DocumentHead
 	d.documentHead(&h)
 	doc := Document{System: h.System, Entity: h.Entity, ID: h.ID, Party: h.Party, Version: h.Version, Retracted: h.Retracted}
 	n := d.count()
 	if n > 1 {
-		doc.Children = make([]Row, n-1)
+		doc.Children = a.rows.take(n - 1)
 	}
 	for i := range n {
 		row := decoder{b: d.bytes()}
@@ -79,9 +91,9 @@ func DecodeDocument(b []byte) (Document, error) {
 			break
 		}
 		if i == 0 {
-			row.row(&doc.Header)
+			row.row(&doc.Header, a)
 		} else {
-			row.row(&doc.Children[i-1])
+			row.row(&doc.Children[i-1], a)
 		}
 		if err := row.finish("row of a document"); err != nil {
 			return Document{}, err
@@ -133,7 +145,11 @@ const accountDocumentFormat = 1
 
 // AppendAccountDocument appends the stored form.
 func AppendAccountDocument(b []byte, a *AccountDocument) []byte {
-	b = append(b, accountDocumentFormat)
+	size := 2 + len(a.Account) + len(a.Stored)
+	if a.Link != nil {
+		size += 64
+	}
+	b = append(slices.Grow(b, size), accountDocumentFormat)
 	b = append(b, a.Account[:]...)
 	if a.Link == nil {
 		b = append(b, 0)

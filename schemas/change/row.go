@@ -89,6 +89,9 @@ const rowFormat = 1
 
 // AppendRow appends the stored form of r.
 func AppendRow(b []byte, r *Row) []byte {
+	if b == nil {
+		b = make([]byte, 0, r.sizeHint())
+	}
 	b = append(b, rowFormat)
 	var flags byte
 	if r.Deleted {
@@ -118,11 +121,49 @@ func AppendRow(b []byte, r *Row) []byte {
 func DecodeRow(b []byte) (Row, error) {
 	d := decoder{b: b}
 	var r Row
-	d.row(&r)
+	d.row(&r, new(Arena))
 	return r, d.finish("row")
 }
 
-func (d *decoder) row(r *Row) {
+// Row is DecodeRow with the fields in the arena.
+func (a *Arena) Row(b []byte) (Row, error) {
+	d := decoder{b: b}
+	var r Row
+	d.row(&r, a)
+	return r, d.finish("row")
+}
+
+// DecodeRowHead reads what stands before the fields: of a row whose position
+// and life are in question that is enough.
+func DecodeRowHead(b []byte) (Row, error) {
+	d := decoder{b: b}
+	var r Row
+	d.rowHead(&r)
+	if d.err == nil {
+		d.b = nil
+	}
+	return r, d.finish("row")
+}
+
+// sizeHint is about the size of the stored form.
+func (r *Row) sizeHint() int {
+	n := 64 + len(r.System) + len(r.Entity) + len(r.Doc) + len(r.Part) + len(r.ID) + len(r.Topic) + len(r.Party.Bytes) + 8*int(milestones)
+	for i := range r.Fields {
+		n += 8 + len(r.Fields[i].Bytes)
+	}
+	return n
+}
+
+func (d *decoder) row(r *Row, a *Arena) {
+	d.rowHead(r)
+	n := d.count()
+	r.Fields = a.values.take(n)
+	for i := range r.Fields {
+		r.Fields[i] = d.value()
+	}
+}
+
+func (d *decoder) rowHead(r *Row) {
 	d.format(rowFormat)
 	r.Deleted = d.byte()&1 != 0
 	for _, s := range [...]*string{&r.System, &r.Entity, &r.Doc, &r.Part, &r.ID, &r.Topic} {
@@ -134,13 +175,6 @@ func (d *decoder) row(r *Row) {
 		r.Times[i] = d.instant()
 	}
 	r.Party = d.value()
-	n := d.count()
-	if n > 0 {
-		r.Fields = make([]Value, n)
-	}
-	for i := range r.Fields {
-		r.Fields[i] = d.value()
-	}
 }
 
 // StoredDeleted tells of a stored row, without decoding it, whether it is a
