@@ -60,6 +60,23 @@ func TestLintRules(t *testing.T) {
 		line           int
 		path, message  string
 	}{
+		{"no name", "catalog: small", "catalog: \"\"", 1, "catalog", "has no name"},
+		{"no version", "version: 1\n", "version: 0\n", 2, "version", "no version 0"},
+		{"system's name", "  erp: {", "  erp.de: {instance: erp-2, role: erp, steward: finance}\n  erp: {", 4, "systems", `cannot be named "erp.de"`},
+		{"instance's name", "instance: erp-1", "instance: erp/1", 5, "systems.erp.instance", `cannot be named "erp/1"`},
+		{"epochs in time", "steward: finance", "steward: finance, epochs: [{epoch: 1, since: 2026-02-01T00:00:00Z}, {epoch: 2, since: 2026-01-01T00:00:00Z}]", 5, "systems.erp.epochs[1].since", "is not after the epoch before"},
+		{"owner without rows", "group: name, system: crm", "group: name, system: crm}\n  - {entity: invoice, group: all, system: crm", 9, "owners[1].system", "system crm has no table for invoice"},
+		{"owner without group", "group: name, ", "", 8, "owners[0]", "group is missing"},
+		{"topic's name", "topic: cdc.erp.debtors", "topic: cdc/erp/debtors", 16, "tables[1].topic", `Kafka has no topic "cdc/erp/debtors"`},
+		{"topic of our own", "topic: cdc.erp.debtors", "topic: canonical.party", 16, "tables[1].topic", "the pipelines write canonical.party themselves"},
+		{"document without party", "    party: debtor\n", "", 21, "tables[2]", "party is missing"},
+		{"party of a party", "    fields: {name: name}\n  - topic: cdc.erp.bills", "    party: id\n    fields: {name: name}\n  - topic: cdc.erp.bills", 20, "tables[1].party", "party has no party"},
+		{"words of a column", "phase: {map: {path: state, values: {open: posted, done: paid}}}", "phase: state", 27, "tables[2].fields.phase", "a column's own words mean nothing here"},
+		{"constant word", "phase: {map: {path: state, values: {open: posted, done: paid}}}", "phase: {constant: done}", 27, "tables[2].fields.phase", `no phase "done"`},
+		{"milestone's header", "fields: {quantity: quantity", "milestones: {invoiced: {phases: [posted]}}\n    fields: {quantity: quantity", 37, "tables[3].milestones.invoiced", "only the header of invoice is invoiced"},
+		{"milestone without phases", "invoiced: {phases: [posted, paid]}", "invoiced: {}", 30, "tables[2].milestones.invoiced", "every image shows it"},
+		{"phases of created", "created: {snapshot: [created_at]}", "created: {phases: [posted]}", 15, "tables[0].milestones.created", "created in whatever phase"},
+		{"key's column", "key: [id]\n    party", "key: [\"\"]\n    party", 24, "tables[2].key[0]", "empty column name"},
 		{"role", "role: erp", "role: bank", 5, "systems.erp.role", `no role "bank"`},
 		{"instance missing", "instance: erp-1, ", "", 5, "systems.erp", "instance is missing"},
 		{"instance twice", "instance: erp-1", "instance: crm-1", 5, "systems.erp.instance", "also that of system crm"},

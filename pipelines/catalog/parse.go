@@ -59,8 +59,7 @@ func Parse(file string, text []byte) (*Catalog, error) {
 
 func parseProblem(file string, err error) Problems {
 	p := Problem{File: file, Line: 1, Column: 1, Message: err.Error(), Fix: "see `syncline catalog schema` for what a catalog may hold"}
-	var syntax yaml.Error
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[yaml.Error](err); ok {
 		p.Message = syntax.GetMessage()
 		if t := syntax.GetToken(); t != nil && t.Position != nil {
 			p.Line, p.Column = t.Position.Line, t.Position.Column

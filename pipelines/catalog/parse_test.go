@@ -16,7 +16,7 @@ func TestWhatIsNoCatalog(t *testing.T) {
 		line, column int
 		message      string
 	}{
-		"unknown field":    {strings.Replace(good, "version: 1", "versoin: 1", 1), 2, 1, `unknown field "versoin"`},
+		"unknown field":    {strings.Replace(good, "version: 1", "vresion: 1", 1), 2, 1, `unknown field "vresion"`},
 		"unknown in depth": {strings.Replace(good, "parent: bill", "parnet: bill", 1), 36, 5, `unknown field "parnet"`},
 		"wrong type":       {strings.Replace(good, "version: 1", "version: one", 1), 2, 10, "cannot unmarshal string"},
 		"list for text":    {strings.Replace(good, "system: crm\n    entity: party", "system: [crm]\n    entity: party", 1), 11, 13, "cannot unmarshal"},
@@ -101,7 +101,8 @@ func hostile() map[string]string {
 	}
 }
 
-// Hostile files end in an error with a place, soon.
+// Hostile files end in an error with a place, soon: the bound leaves room for
+// the race detector on a busy machine, and none for what grows with the square.
 func TestHostileFiles(t *testing.T) {
 	for name, text := range hostile() {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +112,7 @@ func TestHostileFiles(t *testing.T) {
 			if !ok || len(problems) == 0 || len(problems) > maxProblems || problems[0].Line < 1 {
 				t.Errorf("got %.200v", err)
 			}
-			if took := time.Since(start); took > 10*time.Second {
+			if took := time.Since(start); took > 30*time.Second {
 				t.Errorf("took %s", took)
 			}
 		})
