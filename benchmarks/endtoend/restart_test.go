@@ -7,6 +7,7 @@ import (
 
 	"syncline/benchmarks/oracle"
 	"syncline/benchmarks/workload/company"
+	"syncline/deploy/local/kafkatest"
 	"syncline/pipelines/cli"
 )
 
@@ -70,4 +71,41 @@ func TestRestarts(t *testing.T) {
 			t.Logf("20 restarts; the slowest took %s from start to progress", slowest)
 		})
 	}
+}
+
+// TestBrokerKills kills the broker in the middle of a feed, again and again,
+// while the pipelines and the source's producer run on. The embedded broker
+// does not claim to bear this; real Kafka does.
+func TestBrokerKills(t *testing.T) {
+	if !kafkatest.Real(t) {
+		t.Log("a broker that is killed: on real Kafka only, see make test-kafka")
+		return
+	}
+	t.Parallel()
+	w := newWorld(t, "company")
+	until, enough := context.WithCancel(t.Context())
+	defer enough()
+	truth := make(chan oracle.Expected, 1)
+	go func() {
+		defer close(truth)
+		truth <- w.play(company.Config{Seed: w.random.Uint64(), Accounts: 20_000, History: -1}, 200, until)
+	}()
+	p := w.start()
+	for range 5 {
+		last, _ := p.report()
+		before := last.Records
+		p.wait("progress after the broker's return", 2*time.Minute, func(now cli.Progress) bool { return now.Records > before+100 })
+		pause := time.NewTimer(time.Duration(w.random.IntN(2000)) * time.Millisecond)
+		<-pause.C
+		w.kafka.Kill(t)
+		w.kafka.Restart(t)
+	}
+	enough()
+	expected, ok := <-truth
+	if !ok {
+		t.Fatal("the company was not written")
+	}
+	p.settle()
+	w.check(expected, "feed_health") // see TestOutages
+	p.term()
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -102,7 +101,6 @@ func (p *process) stop(ctx context.Context) error {
 	default:
 	}
 	_ = p.stdin.Close()
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	timer := time.NewTimer(stopGrace + 2*time.Second)
 	defer timer.Stop()
 	select {

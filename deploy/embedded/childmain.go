@@ -74,21 +74,14 @@ func ChildMain(ctx context.Context, args []string) (handled bool, err error) {
 	if err := flags.Parse(args[2:]); err != nil {
 		return true, err
 	}
-	// The terminal sends an interrupt to the whole group: the parent decides
-	// the order in which its children end.
-	signal.Ignore(os.Interrupt)
+	// A terminal interrupts the whole process group, a service manager
+	// terminates it: the parent, which has the signal too, decides the order in
+	// which its children end, and says so by closing their input.
+	signal.Ignore(os.Interrupt, syscall.SIGTERM)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// Never given back: the parent closes the input and signals, and the later
-	// of the two must not end a child that is already ending cleanly.
-	asked := make(chan os.Signal, 1)
-	signal.Notify(asked, syscall.SIGTERM)
 	go func() {
-		<-asked
-		cancel()
-	}()
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent
+		_, _ = io.Copy(io.Discard, os.Stdin) // ends when the parent says so, and with the parent
 		cancel()
 	}()
 	context.AfterFunc(ctx, func() {

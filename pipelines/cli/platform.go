@@ -33,9 +33,10 @@ func (a *app) startPlatform(ctx context.Context, dir string) (*embedded.Platform
 // child is the pipelines' process: its own, so that a crash in native code takes
 // nothing else along.
 type child struct {
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error
+	cmd   *exec.Cmd
+	begun chan struct{} // closed at the first report
+	done  chan struct{}
+	err   error
 
 	mu   sync.Mutex
 	last Progress
@@ -48,7 +49,9 @@ func (a *app) startChild(ctx context.Context, show func(Progress)) (*child, erro
 	if err != nil {
 		return nil, fmt.Errorf("finding the program itself: %w", err)
 	}
-	c := &child{cmd: exec.CommandContext(context.WithoutCancel(ctx), self, "run", "--report"), done: make(chan struct{})} //nolint:gosec // our own binary
+	c := &child{ //nolint:gosec // our own binary
+		cmd: exec.CommandContext(context.WithoutCancel(ctx), self, "run", "--report"), begun: make(chan struct{}), done: make(chan struct{}),
+	}
 	c.cmd.Env = append(os.Environ(), a.settings.environ()...)
 	c.cmd.Stderr = a.err
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt reaches it through us, in order
@@ -72,7 +75,9 @@ func (c *child) follow(out io.Reader, show func(Progress)) {
 			continue
 		}
 		c.mu.Lock()
-		c.last, c.seen = p, c.seen+1
+		if c.last, c.seen = p, c.seen+1; c.seen == 1 {
+			close(c.begun)
+		}
 		c.mu.Unlock()
 		show(p)
 	}
@@ -137,7 +142,12 @@ func (c *child) stop() error {
 	}
 	select {
 	case <-c.done:
-		return c.err
+		select {
+		case <-c.begun:
+			return c.err
+		default:
+			return nil // the signal may have come before it could listen: there was nothing to drain
+		}
 	case <-time.After(15 * time.Second):
 		_ = c.cmd.Process.Kill()
 		<-c.done
@@ -181,6 +191,23 @@ func (a *app) up(ctx context.Context, rebuild bool) (err error) {
 	if err != nil {
 		return err
 	}
+	begun := c.begun
+	for {
+		select {
+		case <-begun:
+			a.sayUp(dir)
+			begun = nil
+		case <-ctx.Done():
+			return c.stop()
+		case <-c.done:
+			return environment("pipelines.ended", "read the messages above", "the pipelines' process has ended: %w", cmpErr(c.err))
+		case err := <-p.Failed():
+			return errors.Join(environment("platform.failed", "read the logs in "+dir+"/logs", "%w", err), c.stop())
+		}
+	}
+}
+
+func (a *app) sayUp(dir string) {
 	s := &a.settings
 	a.say(`Syncline is up, data in %s
   Kafka            %s
@@ -190,17 +217,9 @@ In another terminal:
   syncline load debezium-tryton --data-dir %s
   syncline query "SELECT stage, count() FROM deals GROUP BY stage" --data-dir %s
 Stop with Ctrl-C.`, dir, s.Brokers[0], s.RegistryURL, s.ClickHouse, s.Database, dir, dir)
-	select {
-	case <-ctx.Done():
-		return c.stop()
-	case <-c.done:
-		return environment("pipelines.ended", "read the messages above", "the pipelines' process has ended: %w", cmpErr(c.err))
-	case err := <-p.Failed():
-		return errors.Join(environment("platform.failed", "read the logs in "+dir+"/logs", "%w", err), c.stop())
-	}
 }
 
-// follow points the settings at a platform that runs over the data directory, if
+// followPlatform points the settings at a platform that runs over the data directory, if
 // one does and no address was given.
 func (a *app) followPlatform(cmd *cobra.Command) {
 	for _, name := range []string{"brokers", "registry-url", "clickhouse"} {

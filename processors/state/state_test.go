@@ -90,6 +90,29 @@ func TestPutCopies(t *testing.T) {
 	})
 }
 
+func TestRestoreCopies(t *testing.T) {
+	forEach(t, func(t *testing.T, s transactional) {
+		v := []byte("value")
+		s.Restore("key", v)
+		copy(v, "xxxxx")
+		wantEqual(t, "value", string(s.Get([]byte("key"))))
+	})
+}
+
+func TestEmptyValueIsAValue(t *testing.T) {
+	forEach(t, func(t *testing.T, s transactional) {
+		put(s, "a", "")
+		s.Restore("b", []byte{})
+		s.Commit()
+		for _, k := range []string{"a", "b"} {
+			if s.Get([]byte(k)) == nil {
+				t.Errorf("%s is gone", k)
+			}
+		}
+		wantEqual(t, 2, s.Len())
+	})
+}
+
 func TestScanMergesBothLayers(t *testing.T) {
 	forEach(t, func(t *testing.T, s transactional) {
 		put(s, "p/1", "a", "p/3", "b", "p/5", "c", "q/1", "d", "o", "e")
@@ -192,7 +215,7 @@ func TestHashTellsImagesApart(t *testing.T) {
 	if hash("a", "1", "b", "2") != hash("b", "2", "a", "1") {
 		t.Error("the order of writing shows")
 	}
-	for _, other := range [][]string{{"a", "1"}, {"a", "2", "b", "2"}, {"a", "1", "b", "2", "c", ""}, {"a1", "b", "2", ""}} {
+	for _, other := range [][]string{{"a", "1"}, {"a", "2", "b", "2"}, {"a", "1", "b", "2", "c", ""}, {"a1", "b", "2", ""}, {"a", "1\x00b\x002"}} {
 		if hash("a", "1", "b", "2") == hash(other...) {
 			t.Errorf("equal hash for %v", other)
 		}

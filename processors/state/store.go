@@ -12,11 +12,9 @@ package state
 // the next write of the same key. Slices handed in are copied. A Store serves
 // one goroutine.
 type Store interface {
-	// Get returns the value of key, or nil where there is none. A stored value is
-	// never nil: Put refuses an empty value by panicking in debug builds only, so
-	// operators never store one.
+	// Get returns the value of key, or nil where there is none.
 	Get(key []byte) []byte
-	// Put stores value under key.
+	// Put stores value under key. An empty value is one, and is not nil when got.
 	Put(key, value []byte)
 	// Delete removes key; removing what is not there is no error.
 	Delete(key []byte)

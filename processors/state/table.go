@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"encoding/binary"
 	"hash/fnv"
 	"strings"
 	"unsafe"
@@ -187,7 +188,9 @@ func (t *Table) account(key string, old, value []byte) {
 }
 
 // Restore writes one changelog record into the committed image; nil deletes.
-// The table keeps value. The overlay must be empty.
+// The table copies value: a view would keep the whole fetched batch alive for
+// the one record of it that compaction has not yet taken. The overlay must be
+// empty.
 func (t *Table) Restore(key string, value []byte) {
 	it := t.index[key]
 	switch {
@@ -195,6 +198,9 @@ func (t *Table) Restore(key string, value []byte) {
 		return
 	case it == nil:
 		it = t.add(key)
+	}
+	if value != nil {
+		value = append(make([]byte, 0, len(value)), value...)
 	}
 	t.account(key, it.value, value)
 	if it.value = value; value == nil {
@@ -206,16 +212,18 @@ func (t *Table) Restore(key string, value []byte) {
 // compare the hash before a transaction with that after its abort.
 func (t *Table) Hash() uint64 {
 	h := fnv.New64a()
+	add := func(b []byte) {
+		_, _ = h.Write(binary.AppendUvarint(nil, uint64(len(b)))) // no two images share bytes
+		_, _ = h.Write(b)
+	}
 	t.order.Scan(func(k string, it *item) bool {
 		v := it.value
 		if it.write > 0 {
 			v = t.writes[it.write-1].old
 		}
 		if v != nil {
-			_, _ = h.Write(view(k))
-			_, _ = h.Write([]byte{0})
-			_, _ = h.Write(v)
-			_, _ = h.Write([]byte{0})
+			add(view(k))
+			add(v)
 		}
 		return true
 	})

@@ -1,0 +1,71 @@
+package endtoend
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestUpEndsInOrder sends the signal of a terminal and that of a service manager
+// to the whole process group, and once to the parent alone: the children end
+// when the parent has drained the pipelines, and nothing is started again.
+func TestUpEndsInOrder(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	const up = "Stop with Ctrl-C."
+	for _, how := range []struct {
+		name   string
+		signal syscall.Signal
+		group  bool
+	}{{"interrupt of the group", syscall.SIGINT, true}, {"termination of the group", syscall.SIGTERM, true}, {"termination of the parent", syscall.SIGTERM, false}} {
+		out, err := os.CreateTemp(dir, "out")
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := func() string {
+			text, err := os.ReadFile(out.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(text)
+		}
+		cmd := exec.Command(self, "up", "--data-dir", dir) //nolint:gosec // the test binary
+		cmd.Env = append(os.Environ(), asCommand+"=1")
+		cmd.Stdout, cmd.Stderr = out, out
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		_ = out.Close() // the child has it
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		for deadline := time.Now().Add(time.Minute); !strings.Contains(said(), up); time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				_ = cmd.Process.Kill()
+				t.Fatalf("%s: not up after a minute:\n%s", how.name, said())
+			}
+		}
+		to := cmd.Process.Pid
+		if how.group {
+			to = -to
+		}
+		if err := syscall.Kill(to, how.signal); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			if err != nil || strings.Contains(said(), "again") {
+				t.Errorf("%s: %v\n%s", how.name, err, said())
+			}
+		case <-time.After(30 * time.Second):
+			_ = cmd.Process.Kill()
+			t.Fatalf("%s: still running after 30 s:\n%s", how.name, said())
+		}
+	}
+}
