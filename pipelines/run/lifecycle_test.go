@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,8 +21,9 @@ import (
 // spreader fans one record out to many in bounded steps, with its cursor in
 // state.
 type spreader struct {
-	store state.Store
-	out   string
+	store   state.Store
+	out     string
+	advance func() // called at each step
 }
 
 const spread = 1000
@@ -33,6 +35,7 @@ func (s *spreader) Process(m *Message, _ Emitter) change.Verdict {
 func (s *spreader) Flush(Emitter) error { return nil }
 func (s *spreader) Reset()              {}
 func (s *spreader) Advance(budget int, out Emitter) (bool, error) {
+	s.advance()
 	type todo struct {
 		key []byte
 		n   uint32
@@ -58,9 +61,11 @@ func (s *spreader) Advance(budget int, out Emitter) (bool, error) {
 	return false, nil
 }
 
-func (w *world) spreadHop(in string) Hop {
+func (w *world) spreadHop(in string, advance func()) Hop {
 	hop := w.countHop(in, nil)
-	hop.NewTask = func(i TaskInfo) (Task, error) { return &spreader{store: i.Store, out: hop.Outputs[0].Name}, nil }
+	hop.NewTask = func(i TaskInfo) (Task, error) {
+		return &spreader{store: i.Store, out: hop.Outputs[0].Name, advance: advance}, nil
+	}
 	return hop
 }
 
@@ -79,18 +84,28 @@ func TestDeferredWorkAcrossAbortsAndRestarts(t *testing.T) {
 	in := w.create("in", toyPartitions)
 	cfg := w.config()
 	cfg.AdvanceBudget = 50
-	r := w.start(cfg, w.spreadHop(in)).waitUp()
+	const steps = 8 * spread / 50
+	var taken atomic.Int64
+	half := make(chan struct{})
+	r := w.start(cfg, w.spreadHop(in, func() {
+		// The hop waits here until it is asked to stop.
+		if taken.Add(1) == steps/2 {
+			<-half
+		}
+	})).waitUp()
 	r.waitIdle(10 * time.Second)
 	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, TxnID: w.name + ".count.0", TopLevel: true, Err: kerr.UnknownServerError, Count: 3})
 	w.produce(in, toyPartitions, 8, 8, "a")
-	w.wait("some work is done", 20*time.Second, func() bool { return r.tr.Status().Hops[0].Committed > 4 })
+	w.wait("some work is done", 20*time.Second, func() bool { return taken.Load() >= steps/2 && r.tr.Status().Hops[0].Committed > 4 })
+	r.cancel()
+	close(half)
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(w.readAll(w.topic("counts"))); n == 0 || n == 8*spread {
 		t.Fatalf("stopped with %d records done, want some and not all", n)
 	}
-	r = w.start(cfg, w.spreadHop(in)).waitUp()
+	r = w.start(cfg, w.spreadHop(in, func() {})).waitUp()
 	r.waitIdle(30 * time.Second)
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
