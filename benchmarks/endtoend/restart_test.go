@@ -94,11 +94,17 @@ func TestBrokerKills(t *testing.T) {
 	for range 5 {
 		last, _ := p.report()
 		before := last.Records
-		p.wait("progress after the broker's return", 2*time.Minute, func(now cli.Progress) bool { return now.Records > before+100 })
+		p.wait("work between kills", 2*time.Minute, func(now cli.Progress) bool { return now.Records > before+100 })
 		pause := time.NewTimer(time.Duration(w.random.IntN(2000)) * time.Millisecond)
 		<-pause.C
 		w.kafka.Kill(t)
+		down := time.Now()
 		w.kafka.Restart(t)
+		up := time.Since(down)
+		last, _ = p.report()
+		before = last.Records
+		p.wait("progress after the broker's return", 2*time.Minute, func(now cli.Progress) bool { return now.Records > before })
+		t.Logf("the broker was back after %s, progress came after %s", up, time.Since(down))
 	}
 	enough()
 	expected, ok := <-truth

@@ -73,7 +73,7 @@ func (h *hop) crash(point string) error {
 // start makes the clients. found are the input topics that exist.
 func (h *hop) start(ctx context.Context, version int16, found map[string]topicMeta) error {
 	var err error
-	if h.producer, err = newProducer(h.cfg, h.clientID, version, h.share); err != nil {
+	if h.producer, err = newProducer(h.cfg, h.clientID, version, h.share, h.written()); err != nil {
 		return err
 	}
 	if err := h.producer.fence(ctx); err != nil {
@@ -106,6 +106,15 @@ func (h *hop) start(ctx context.Context, version int16, found map[string]topicMe
 		return fmt.Errorf("making the consumer %s: %w", h.clientID, err)
 	}
 	return h.noteTopics(found)
+}
+
+// written are the topics that a transaction of this hop may touch.
+func (h *hop) written() []string {
+	names := []string{h.def.Changelog.Name}
+	for _, t := range h.outputs {
+		names = append(names, t.Name)
+	}
+	return names
 }
 
 // onAssigned runs in the group's goroutine. It pauses what came and leaves the

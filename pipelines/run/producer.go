@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -22,14 +23,16 @@ type producer struct {
 	txnID  string
 	old    bool // transaction.version below 2
 	serial uint64
-	owed   bool // a new client has not taken the id over yet
+	owed   bool     // a new client has not taken the id over yet
+	topics []string // all that a transaction may touch
+	completer
 
 	failures atomic.Int64
 	failure  atomic.Pointer[error]
 	promise  func(*kgo.Record, error)
 }
 
-func newProducer(cfg Config, txnID string, version int16, share int) (*producer, error) {
+func newProducer(cfg Config, txnID string, version int16, share int, topics []string) (*producer, error) {
 	codec, err := compression(cfg.Compression)
 	if err != nil {
 		return nil, err
@@ -42,7 +45,10 @@ func newProducer(cfg Config, txnID string, version int16, share int) (*producer,
 		offsets = 4
 	}
 	versions.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), offsets)
-	p := &producer{txnID: txnID, old: version < 2}
+	p := &producer{
+		txnID: txnID, old: version < 2, topics: append(slices.Clone(topics), offsetsTopic),
+		completer: completer{opts: cfg.connectOpts(txnID + ".log"), log: cfg.Log.With("transactional_id", txnID)},
+	}
 	p.opts = append(cfg.connectOpts(txnID),
 		kgo.MaxVersions(versions),
 		kgo.TransactionalID(txnID),
@@ -70,12 +76,25 @@ func newProducer(cfg Config, txnID string, version int16, share int) (*producer,
 }
 
 // fence takes the transactional id over: when it returns, no older transaction
-// of this id is under way at the broker, and its earlier owners are fenced.
+// of this id is under way at the broker or undecided in a partition, and its
+// earlier owners are fenced.
 func (p *producer) fence(ctx context.Context) error {
 	if _, _, err := p.cl.ProducerID(ctx); err != nil {
 		return fmt.Errorf("taking over transactional id %s: %w", p.txnID, err)
 	}
 	p.owed = false
+	return p.completed(ctx)
+}
+
+// completed makes sure that transactions which are over have their markers. It
+// is called where the broker may have had an accident, with none open.
+func (p *producer) completed(ctx context.Context) error {
+	if p.old {
+		return nil // epochs do not tell its transactions apart
+	}
+	if err := p.complete(ctx, p.cl, []string{p.txnID}, p.topics, true); err != nil {
+		return fmt.Errorf("transactional id %s: %w", p.txnID, err)
+	}
 	return nil
 }
 

@@ -93,7 +93,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 // its marker has not reached this partition yet; then committed records until
 // that end, control records counted.
 func (h *hop) restoreOnce(ctx context.Context, leases []*lease) ([]*restored, error) {
-	offsets, err := stableOffsets(ctx, h.admin, h.group)
+	offsets, err := h.stableOffsets(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -130,9 +130,10 @@ func (h *hop) changelogPartition(id partitionID) int32 {
 
 // stableOffsets fetches the group's offsets; it waits until no transaction with
 // offsets is open, and for a broker that cannot be reached.
-func stableOffsets(ctx context.Context, admin *kadm.Client, group string) (kadm.OffsetResponses, error) {
+func (h *hop) stableOffsets(ctx context.Context) (kadm.OffsetResponses, error) {
+	told := time.Now()
 	for try := 0; ; try++ {
-		offsets, err := admin.FetchOffsets(kadm.RequireStable(ctx), group)
+		offsets, err := h.admin.FetchOffsets(kadm.RequireStable(ctx), h.group)
 		if errors.Is(err, kerr.GroupIDNotFound) {
 			return kadm.OffsetResponses{}, nil
 		}
@@ -144,13 +145,22 @@ func stableOffsets(ctx context.Context, admin *kadm.Client, group string) (kadm.
 		}
 		var refused *kerr.Error
 		if errors.As(err, &refused) && !refused.Retriable && try > 3 {
-			return nil, fmt.Errorf("fetching offsets of group %s: %w", group, err)
+			return nil, fmt.Errorf("fetching offsets of group %s: %w", h.group, err)
+		}
+		if now := time.Now(); now.Sub(told) > undecidedPatience {
+			told = now
+			h.log.Warn("the group's offsets are undecided: a transaction is open, or the broker cannot be reached", "group", h.group, "error", err)
+			h.completeOthers(ctx)
 		}
 		if !pause(ctx, min(time.Duration(10+10*try)*time.Millisecond, time.Second)) {
 			return nil, errors.Join(ctx.Err(), err)
 		}
 	}
 }
+
+// undecidedPatience is how long a restore waits in silence for the end of other
+// processes' transactions.
+const undecidedPatience = 10 * time.Second
 
 // readChangelog reads the given changelog partitions to their present end and
 // puts the records of the wanted tasks into their tables.
@@ -203,7 +213,7 @@ func (h *hop) readChangelog(ctx context.Context, parts map[int32]bool, byName ma
 	}
 	defer cl.Close()
 	began := time.Now()
-	told := began.Add(-7 * time.Second) // first word after 3 s
+	told := began
 	for len(until) > 0 {
 		pollCtx, cancel := context.WithTimeout(ctx, time.Second)
 		fetches := cl.PollFetches(pollCtx)
@@ -226,12 +236,12 @@ func (h *hop) readChangelog(ctx context.Context, parts map[int32]bool, byName ma
 					delete(until, p)
 					continue
 				}
-				if now := time.Now(); now.Sub(told) > 10*time.Second {
+				if now := time.Now(); now.Sub(told) > undecidedPatience {
 					told = now
 					h.log.Warn("restore waits: the changelog is undecided, because a transaction is open or the broker is slow; "+
-						"the broker ends a dead process's transaction within the transaction time-out and 10 s; if this goes on for minutes, "+
-						"it has lost track of one (seen after a kill -9 of the broker): look with kafka-transactions.sh find-hanging",
+						"the broker ends a dead process's transaction within the transaction time-out and 10 s; if this goes on, `syncline doctor` tells which one it is",
 						"changelog", name, "partition", p, "at", at[p], "end", end, "waiting", now.Sub(began))
+					h.completeOthers(ctx)
 				}
 			}
 			continue
