@@ -298,22 +298,37 @@ func reportProgress(ctx context.Context, t *run.Transform, d *run.Deliver, show 
 		case <-tick.C:
 		}
 		p := Progress{Behind: -1}
-		behind, err := int64(0), error(nil)
 		if t != nil {
 			p.hops(t.Status())
-			behind, err = t.Behind(ctx)
 		}
-		if d != nil && err == nil {
+		if d != nil {
 			p.sink(d.Status())
-			var rest int64
-			rest, err = d.Behind(ctx)
-			behind += rest
 		}
-		if err == nil {
+		if behind, err := lag(ctx, t, d); err == nil {
 			p.Behind = behind
 		}
 		show(p)
 	}
+}
+
+// lag is what lies unread before any hop or the sink; a broker that does not
+// answer soon must not hold up what else there is to say.
+func lag(ctx context.Context, t *run.Transform, d *run.Deliver) (sum int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if t != nil {
+		if sum, err = t.Behind(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if d != nil {
+		rest, err := d.Behind(ctx)
+		if err != nil {
+			return 0, err
+		}
+		sum += rest
+	}
+	return sum, nil
 }
 
 func (p *Progress) hops(s run.Status) {

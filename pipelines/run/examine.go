@@ -101,26 +101,48 @@ func examineTopics(ctx context.Context, admin *kadm.Client, sources []string) []
 	return []Examination{e}
 }
 
-// examineHanging looks for transactions that have been open for long: one of
-// them keeps every reader of its topics from going on.
+// examineHanging looks for transactions that have been open for long, and for
+// partitions that wait for a marker which their coordinator believes written:
+// one of either keeps every reader of its topics from going on.
 func examineHanging(ctx context.Context, admin *kadm.Client) Examination {
 	e := Examination{Check: "open transactions", OK: true, Found: "none hangs"}
-	listed, err := admin.ListTransactions(ctx, nil, []string{"Ongoing"})
-	if err != nil {
-		e.Warning, e.Found = true, "cannot be read: "+err.Error()
+	unknown := func(err error) Examination {
+		e.Warning, e.Found, e.Fix = true, "cannot be read: "+err.Error(), "give the account DESCRIBE on transactional ids and READ on topics"
 		return e
 	}
-	described, err := admin.DescribeTransactions(ctx, listed.TransactionalIDs()...)
-	if err != nil || len(listed.TransactionalIDs()) == 0 {
+	listed, err := admin.ListTransactions(ctx, nil, nil)
+	if err != nil {
+		return unknown(err)
+	}
+	ids := listed.TransactionalIDs()
+	if len(ids) == 0 {
 		return e
+	}
+	described, err := admin.DescribeTransactions(ctx, ids...)
+	if err != nil {
+		return unknown(err)
 	}
 	for _, d := range described.Sorted() {
 		started := time.UnixMilli(d.StartTimestamp)
-		if age := time.Since(started); d.StartTimestamp > 0 && age > time.Minute {
+		if age := time.Since(started); d.State == "Ongoing" && d.StartTimestamp > 0 && age > time.Minute {
 			e.Warning = true
 			e.Found = fmt.Sprintf("%s has been open for %s", d.TxnID, age.Round(time.Second))
 			e.Fix = "end its producer, or abort it: kafka-transactions.sh abort"
+			return e
 		}
+	}
+	topics, err := admin.ListTopicsWithInternal(ctx)
+	if err != nil {
+		return unknown(err)
+	}
+	lost, _, err := lostMarkers(ctx, admin, ids, topics.Names())
+	if err != nil {
+		return unknown(err)
+	}
+	if len(lost) > 0 {
+		e.Warning = true
+		e.Found = fmt.Sprintf("%d partitions wait for a marker that the broker has lost, first %s", len(lost), lost[0])
+		e.Fix = "start the process that owns this id: it writes what was decided. Do not abort by hand what may be committed"
 	}
 	return e
 }

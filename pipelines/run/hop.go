@@ -25,7 +25,8 @@ type hop struct {
 	limit        int     // bytes of one transaction
 	outputs      []Topic // with the letter topic
 	queues       map[string]bool
-	ownChangelog bool // a task's changelog partition is its own number
+	ownChangelog bool        // a task's changelog partition is its own number
+	questions    *kgo.Client // of the transform: neither consumer nor producer
 	admin        *kadm.Client
 	consumer     *kgo.Client
 	producer     *producer
@@ -45,6 +46,7 @@ type hop struct {
 	failure  error
 
 	blocked  atomic.Bool // a rebalance waits for the transaction to end
+	doubt    atomic.Bool // a restore waits for what may be our own transaction
 	lastEnd  time.Time
 	endEWMA  time.Duration
 	active   []*task // touched in the transaction under way
@@ -73,7 +75,7 @@ func (h *hop) crash(point string) error {
 // start makes the clients. found are the input topics that exist.
 func (h *hop) start(ctx context.Context, version int16, found map[string]topicMeta) error {
 	var err error
-	if h.producer, err = newProducer(h.cfg, h.clientID, version, h.share, h.written()); err != nil {
+	if h.producer, err = newProducer(h.life, h.cfg, h.clientID, version, h.share, h.written(), h.questions); err != nil {
 		return err
 	}
 	if err := h.producer.fence(ctx); err != nil {
@@ -210,6 +212,11 @@ func (h *hop) run(ctx context.Context) (err error) {
 		}
 		if ctx.Err() != nil {
 			return nil
+		}
+		if h.doubt.Swap(false) {
+			if err := h.producer.insist(pollCtx); err != nil {
+				h.log.Warn("stopping with a transaction in doubt", "error", err)
+			}
 		}
 		if err := h.settleTasks(); err != nil {
 			return err

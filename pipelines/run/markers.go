@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -139,9 +143,8 @@ type decided struct {
 }
 
 // decisions reads the coordinators' log of the given ids.
-func decisions(ctx context.Context, cl *kgo.Client, opts []kgo.Opt, ids map[string]bool) (map[decided]decision, error) {
-	admin := kadm.NewClient(cl)
-	ends, err := listed(admin.ListEndOffsets(ctx, transactionTopic))
+func (c completer) decisions(ctx context.Context, ids map[string]bool) (map[decided]decision, error) {
+	ends, err := listed(kadm.NewClient(c.cl).ListEndOffsets(ctx, transactionTopic))
 	if err != nil {
 		return nil, fmt.Errorf("reading the transaction log: %w", err)
 	}
@@ -157,7 +160,7 @@ func decisions(ctx context.Context, cl *kgo.Client, opts []kgo.Opt, ids map[stri
 	if len(until) == 0 {
 		return out, nil
 	}
-	reader, err := kgo.NewClient(append(opts, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{transactionTopic: from}))...)
+	reader, err := kgo.NewClient(append(slices.Clone(c.opts), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{transactionTopic: from}))...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the transaction log: %w", err)
 	}
@@ -215,16 +218,17 @@ func coordinatorPartition(id string, partitions int) int32 {
 
 // completer writes lost markers.
 type completer struct {
-	opts []kgo.Opt // of a client that may read the transaction log
+	cl   *kgo.Client // one that is no producer
+	opts []kgo.Opt   // of clients that read the transaction log
 	log  *slog.Logger
 }
 
 // complete looks for lost markers of the ids in topics and writes them. own says
-// that the ids are this process's and that it has no transaction open; of others
+// that the ids are this process's and that it sends nothing meanwhile; of others
 // it leaves alone those whose producer may go on at any moment. It is an error
 // if one is left that is ours to write and cannot be.
-func (c completer) complete(ctx context.Context, cl *kgo.Client, ids, topics []string, own bool) error {
-	lost, now, err := lostMarkers(ctx, kadm.NewClient(cl), ids, topics)
+func (c completer) complete(ctx context.Context, ids, topics []string, own bool) error {
+	lost, now, err := lostMarkers(ctx, kadm.NewClient(c.cl), ids, topics)
 	if _, denied := errors.AsType[*kadm.AuthError](err); denied {
 		// It can only be said; most clusters never lose one.
 		c.log.Warn("cannot look for lost transaction markers: give this account READ on its topics and on "+offsetsTopic+", and DESCRIBE on its transactional ids", "error", err)
@@ -237,7 +241,7 @@ func (c completer) complete(ctx context.Context, cl *kgo.Client, ids, topics []s
 	for _, l := range lost {
 		of[l.id] = true
 	}
-	known, err := decisions(ctx, cl, c.opts, of)
+	known, err := c.decisions(ctx, of)
 	if err != nil {
 		return fmt.Errorf("%s has no marker, and what was decided cannot be read: %w; give this account READ on the topic %s", lost[0], err, transactionTopic)
 	}
@@ -252,7 +256,7 @@ func (c completer) complete(ctx context.Context, cl *kgo.Client, ids, topics []s
 				"look at it with kafka-transactions.sh describe-producers, then end it with kafka-transactions.sh abort", l))
 			continue
 		}
-		if err := writeMarker(ctx, cl, l, d.commit); err != nil {
+		if err := c.write(ctx, l, d.commit); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("writing the marker of %s (commit: %v): %w; give this account ALTER on the cluster", l, d.commit, err))
 			continue
 		}
@@ -261,10 +265,10 @@ func (c completer) complete(ctx context.Context, cl *kgo.Client, ids, topics []s
 	return failed
 }
 
-func writeMarker(ctx context.Context, cl *kgo.Client, l lostMarker, commit bool) error {
+func (c completer) write(ctx context.Context, l lostMarker, commit bool) error {
 	topics := kadm.TopicsSet{}
 	topics.Add(l.topic, l.partition)
-	written, err := kadm.NewClient(cl).WriteTxnMarkers(ctx, kadm.TxnMarkers{
+	written, err := kadm.NewClient(c.cl).WriteTxnMarkers(ctx, kadm.TxnMarkers{
 		ProducerID: l.producer, ProducerEpoch: l.epoch + 1, Commit: commit, CoordinatorEpoch: l.coordinator, Topics: topics,
 	})
 	if err != nil {
@@ -279,11 +283,14 @@ func writeMarker(ctx context.Context, cl *kgo.Client, l lostMarker, commit bool)
 }
 
 // completeOthers looks after other processes' transactions in front of which
-// this hop waits: their owner may never come back.
+// this hop waits, for their owner may never come back, and has the loop look
+// after its own.
 func (h *hop) completeOthers(ctx context.Context) {
 	if h.producer.old {
 		return
 	}
+	h.doubt.Store(true)
+	h.wake()
 	listed, err := h.admin.ListTransactions(ctx, nil, nil)
 	if err == nil {
 		var ids []string
@@ -293,10 +300,39 @@ func (h *hop) completeOthers(ctx context.Context) {
 			}
 		}
 		if len(ids) > 0 {
-			err = h.producer.complete(ctx, h.producer.cl, ids, []string{h.def.Changelog.Name, offsetsTopic}, false)
+			err = h.producer.complete(ctx, ids, []string{h.def.Changelog.Name, offsetsTopic}, false)
 		}
 	}
 	if err != nil && ctx.Err() == nil {
 		h.log.Warn("cannot look after undecided transactions", "error", err)
+	}
+}
+
+// gate stands between a producer and a broker that it has lost: nothing is sent
+// over a new connection before the last transaction is known to be decided
+// everywhere. Otherwise a client that repeats its requests by itself could put
+// the next transaction on top of undecided records of a committed one, and its
+// abort would undo both.
+type gate struct {
+	doubt  atomic.Bool
+	mu     sync.Mutex // held while looking: nobody passes
+	decide func()     // returns when there is no doubt, or the producer's time is over
+}
+
+var (
+	_ kgo.HookBrokerConnect    = (*gate)(nil)
+	_ kgo.HookBrokerDisconnect = (*gate)(nil)
+)
+
+// OnBrokerDisconnect implements kgo.HookBrokerDisconnect.
+func (g *gate) OnBrokerDisconnect(kgo.BrokerMetadata, net.Conn) { g.doubt.Store(true) }
+
+// OnBrokerConnect implements kgo.HookBrokerConnect. The client sends nothing
+// over the connection before it returns.
+func (g *gate) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err == nil && g.doubt.Swap(false) {
+		g.decide()
 	}
 }

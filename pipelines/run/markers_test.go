@@ -45,7 +45,7 @@ func newAccident(ctx context.Context, t *testing.T, state string, ahead int16) *
 		t.Fatal(err)
 	}
 	var err error
-	if a.p, err = newProducer(w.config().withDefaults(), "syncline.party.0", 2, 4<<20, []string{a.topic}); err != nil {
+	if a.p, err = newProducer(ctx, w.config().withDefaults(), "syncline.party.0", 2, 4<<20, []string{a.topic}, w.cl); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.p.cl.Close() })
@@ -131,7 +131,7 @@ func TestLostMarkersAreWritten(t *testing.T) {
 			defer cancel()
 			a := newAccident(ctx, t, c.state, c.ahead)
 			c.decide(a)
-			err := a.p.complete(ctx, a.p.cl, []string{a.p.txnID}, []string{a.topic}, !c.others)
+			err := a.p.complete(ctx, []string{a.p.txnID}, []string{a.topic}, !c.others)
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -163,5 +163,50 @@ func TestATransactionThatBeginsIsNotLost(t *testing.T) {
 	lost, _, err := lostMarkers(ctx, kadm.NewClient(a.p.cl), []string{a.p.txnID}, []string{a.topic})
 	if err != nil || len(lost) > 0 || looks == 0 {
 		t.Errorf("lost %v, %v, after %d looks", lost, err, looks)
+	}
+}
+
+func TestExamineFindsLostMarkers(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	a := newAccident(ctx, t, "CompleteCommit", 1)
+	for _, e := range Examine(ctx, a.config(), nil) {
+		if e.Check != "open transactions" {
+			continue
+		}
+		if !e.Warning || !strings.Contains(e.Found, "1 partitions wait for a marker that the broker has lost, first "+a.topic+"/0 from offset 0") || e.Fix == "" {
+			t.Errorf("got %+v", e)
+		}
+		return
+	}
+	t.Error("open transactions are not looked at")
+}
+
+// A producer that has lost its broker sends nothing before the gate opens.
+func TestGateHoldsTheProducer(t *testing.T) {
+	w, _ := newFake(t)
+	topic := w.create("out", 1)
+	looked, open := make(chan struct{}), make(chan struct{})
+	g := &gate{decide: func() {
+		close(looked)
+		<-open
+	}}
+	g.OnBrokerDisconnect(kgo.BrokerMetadata{}, nil)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.brokers...), kgo.WithHooks(g), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	sent := make(chan error, 1)
+	cl.Produce(t.Context(), &kgo.Record{Topic: topic, Value: []byte("v")}, func(_ *kgo.Record, err error) { sent <- err })
+	<-looked
+	select {
+	case err := <-sent:
+		t.Fatalf("sent through a closed gate: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	close(open)
+	if err := <-sent; err != nil {
+		t.Fatal(err)
 	}
 }

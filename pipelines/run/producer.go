@@ -32,7 +32,10 @@ type producer struct {
 	promise  func(*kgo.Record, error)
 }
 
-func newProducer(cfg Config, txnID string, version int16, share int, topics []string) (*producer, error) {
+// newProducer makes the client; topics are those that it writes, admin serves
+// for questions. Until life ends, a lost connection is not taken up again before
+// the last transaction is decided.
+func newProducer(life context.Context, cfg Config, txnID string, version int16, share int, topics []string, admin *kgo.Client) (*producer, error) {
 	codec, err := compression(cfg.Compression)
 	if err != nil {
 		return nil, err
@@ -47,7 +50,7 @@ func newProducer(cfg Config, txnID string, version int16, share int, topics []st
 	versions.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), offsets)
 	p := &producer{
 		txnID: txnID, old: version < 2, topics: append(slices.Clone(topics), offsetsTopic),
-		completer: completer{opts: cfg.connectOpts(txnID + ".log"), log: cfg.Log.With("transactional_id", txnID)},
+		completer: completer{cl: admin, opts: cfg.connectOpts(txnID + ".log"), log: cfg.Log.With("transactional_id", txnID)},
 	}
 	p.opts = append(cfg.connectOpts(txnID),
 		kgo.MaxVersions(versions),
@@ -62,6 +65,7 @@ func newProducer(cfg Config, txnID string, version int16, share int, topics []st
 		// only keeps a batch from leaving with its first record.
 		kgo.ProducerLinger(20*time.Millisecond),
 	)
+	p.opts = append(p.opts, kgo.WithHooks(&gate{decide: func() { _ = p.insist(life) }}))
 	p.promise = func(_ *kgo.Record, err error) {
 		if err != nil {
 			p.failures.Add(1)
@@ -87,15 +91,31 @@ func (p *producer) fence(ctx context.Context) error {
 }
 
 // completed makes sure that transactions which are over have their markers. It
-// is called where the broker may have had an accident, with none open.
+// is called where the broker may have had an accident, with nothing under way.
 func (p *producer) completed(ctx context.Context) error {
 	if p.old {
 		return nil // epochs do not tell its transactions apart
 	}
-	if err := p.complete(ctx, p.cl, []string{p.txnID}, p.topics, true); err != nil {
+	if err := p.complete(ctx, []string{p.txnID}, p.topics, true); err != nil {
 		return fmt.Errorf("transactional id %s: %w", p.txnID, err)
 	}
 	return nil
+}
+
+// insist is completed until it succeeds or ctx ends.
+func (p *producer) insist(ctx context.Context) error {
+	for try := 1; ; try++ {
+		err := p.completed(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil {
+			p.log.Warn("cannot make sure that the last transaction is decided everywhere, trying again", "error", err)
+		}
+		if !pause(ctx, min(time.Duration(try)*200*time.Millisecond, 5*time.Second)) {
+			return fmt.Errorf("making sure that the last transaction is decided: %w", err)
+		}
+	}
 }
 
 // renew replaces the client and fences the old one.

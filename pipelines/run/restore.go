@@ -158,9 +158,9 @@ func (h *hop) stableOffsets(ctx context.Context) (kadm.OffsetResponses, error) {
 	}
 }
 
-// undecidedPatience is how long a restore waits in silence for the end of other
-// processes' transactions.
-const undecidedPatience = 10 * time.Second
+// undecidedPatience is how long a restore waits for the end of a transaction
+// before it says so and looks after it.
+const undecidedPatience = 5 * time.Second
 
 // readChangelog reads the given changelog partitions to their present end and
 // puts the records of the wanted tasks into their tables.

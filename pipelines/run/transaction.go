@@ -228,9 +228,6 @@ func (h *hop) halt(t *task) {
 	t.stop(reason, err)
 }
 
-// slowEnd is a duration that a transaction has only on trouble.
-const slowEnd = time.Second
-
 func (h *hop) commit(ctx context.Context, send []*task) error {
 	if err := h.crash(CrashBeforeBegin); err != nil {
 		return err
@@ -268,26 +265,7 @@ func (h *hop) commit(ctx context.Context, send []*task) error {
 			h.halt(t)
 		}
 	}
-	if took > slowEnd {
-		return h.insist(ctx)
-	}
 	return nil
-}
-
-// insist makes sure that what was committed in trouble is decided everywhere: a
-// client repeats a request over a broker's crash without a word, and the next
-// transaction must not begin on top of undecided records of this one.
-func (h *hop) insist(ctx context.Context) error {
-	for try := 1; ; try++ {
-		err := h.producer.completed(ctx)
-		if err == nil {
-			return nil
-		}
-		h.log.Error("cannot make sure that the last transaction is complete, trying again", "error", err)
-		if !pause(ctx, min(time.Duration(try)*200*time.Millisecond, 5*time.Second)) {
-			return fmt.Errorf("hop %s: drain deadline passed: %w", h.def.Name, err)
-		}
-	}
 }
 
 // tryCommit runs one transaction. An error leaves its outcome open.

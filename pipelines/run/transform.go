@@ -65,7 +65,7 @@ func (t *Transform) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hops, err := t.start(ctx, admin, version)
+	hops, err := t.start(ctx, cl, admin, version)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (t *Transform) prepare(ctx context.Context, cl *kgo.Client, admin *kadm.Cli
 	return version, nil
 }
 
-func (t *Transform) start(ctx context.Context, admin *kadm.Client, version int16) (hops []*hop, err error) {
+func (t *Transform) start(ctx context.Context, cl *kgo.Client, admin *kadm.Client, version int16) (hops []*hop, err error) {
 	defer func() {
 		if err != nil {
 			for _, h := range hops {
@@ -135,7 +135,7 @@ func (t *Transform) start(ctx context.Context, admin *kadm.Client, version int16
 		return nil, err
 	}
 	for _, def := range t.hops {
-		h := t.newHop(def, admin, owned)
+		h := t.newHop(def, cl, admin, owned)
 		hops = append(hops, h)
 		found, err := t.inputs(ctx, h, owned)
 		if err != nil {
@@ -148,10 +148,10 @@ func (t *Transform) start(ctx context.Context, admin *kadm.Client, version int16
 	return hops, nil
 }
 
-func (t *Transform) newHop(def Hop, admin *kadm.Client, owned []Topic) *hop {
+func (t *Transform) newHop(def Hop, cl *kgo.Client, admin *kadm.Client, owned []Topic) *hop {
 	cfg := t.cfg
 	h := &hop{
-		def: def, cfg: cfg, admin: admin,
+		def: def, cfg: cfg, questions: cl, admin: admin,
 		group:    cfg.Prefix + "." + def.Name,
 		clientID: fmt.Sprintf("%s.%s.%d", cfg.Prefix, def.Name, cfg.Slot),
 		log:      cfg.Log.With(slog.String("hop", def.Name)),
