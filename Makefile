@@ -18,7 +18,7 @@ BENCH         ?= .
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race test-kafka test-kafka-long lint fmt fuzz-smoke bench generate verify clean
+.PHONY: help demo build test race test-kafka lint fmt fuzz-smoke bench generate verify clean
 
 help: ## this list
 	@printf 'usage: make TARGET [PKG=./...]\n\n'
@@ -38,11 +38,8 @@ race: ## the same under the race detector; needs a C compiler
 		echo "make race: the race detector needs a C compiler and $$cc is not there. Debian, Ubuntu: apt-get install gcc libc6-dev. macOS: xcode-select --install. Or set CC." >&2; exit 1; }
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(RACE_TIMEOUT) $(RACE_PKG)
 
-test-kafka: ## the Kafka suites on real Apache Kafka; needs Java 17 and, once, Maven
-	SYNCLINE_TEST_TIMEOUT=$(RACE_TIMEOUT) deploy/local/test-kafka.sh -skip 'TestRestarts|TestOutages|TestTwoProcesses'
-
-test-kafka-long: ## the same with restarts, outages and two processes: some minutes more
-	SYNCLINE_TEST_TIMEOUT=20m deploy/local/test-kafka.sh
+test-kafka: ## the Kafka suites on real Apache Kafka, restarts and crashes too; needs Java 17 and, once, Maven
+	SYNCLINE_TEST_TIMEOUT=15m deploy/local/test-kafka.sh
 
 lint: $(LINT) ## golangci-lint, and that its import rules bite
 	$(LINT) run ./...
