@@ -265,6 +265,12 @@ func (p *pipelines) term() {
 	}
 }
 
+func (p *pipelines) signal(s syscall.Signal) {
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.w.t.Errorf("%s: %v", s, err)
+	}
+}
+
 func (p *pipelines) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done

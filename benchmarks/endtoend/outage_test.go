@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -233,6 +234,45 @@ func TestTwoProcesses(t *testing.T) {
 	}()
 	expected := w.play(company.Config{Seed: 5, Accounts: 500}, 500, nil)
 	<-killed
+	first.settle()
+	w.check(expected)
+	first.term()
+}
+
+// TestFrozenProcess stops one of two processes for longer than its session and
+// its transactions live, so that the other takes over, and lets it go on: what
+// it still has in hand must not count. It ends fenced or goes on as a member;
+// both are right.
+func TestFrozenProcess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "company")
+	first := w.start("--slot", "0")
+	second := w.start("--slot", "1")
+	until, enough := context.WithCancel(t.Context())
+	defer enough()
+	truth := make(chan oracle.Expected, 1)
+	go func() {
+		defer close(truth)
+		truth <- w.play(company.Config{Seed: 6, Accounts: 20_000, History: -1}, 300, until)
+	}()
+	for range 2 {
+		last, _ := second.report()
+		second.wait("work of the second process", time.Minute, func(now cli.Progress) bool { return now.Records > last.Records+200 })
+		second.signal(syscall.SIGSTOP)
+		frozen := time.NewTimer(16 * time.Second)
+		<-frozen.C
+		second.signal(syscall.SIGCONT)
+	}
+	enough()
+	expected, ok := <-truth
+	if !ok {
+		t.Fatal("the company was not written")
+	}
+	select {
+	case <-second.done: // fenced
+	default:
+		second.term()
+	}
 	first.settle()
 	w.check(expected)
 	first.term()

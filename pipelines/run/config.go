@@ -83,10 +83,6 @@ type Config struct {
 	// PurgeInterval is how often internal queues are emptied behind their reader.
 	// 30 s.
 	PurgeInterval time.Duration
-	// AllowOldTransactions turns the start check for transaction.version >= 2
-	// (KIP-890: without it a delayed request may end a later transaction) from an
-	// error into a warning.
-	AllowOldTransactions bool
 	// FailWhenStopped makes Run return an error at drain if a task has stopped.
 	FailWhenStopped bool
 	// Debug compares the hash of each task's state before a transaction with that
@@ -212,4 +208,26 @@ func (c Config) connectOpts(clientID string) []kgo.Opt {
 		}),
 	}
 	return append(opts, c.ClientOpts...)
+}
+
+// memberOpts are the options of a consumer that is a static member of a group:
+// read committed, offsets never reset, rebalances only between polls.
+func (c Config) memberOpts(group, id string, fetchBytes int32) []kgo.Opt {
+	return append(c.connectOpts(id),
+		kgo.ConsumerGroup(group),
+		kgo.InstanceID(id),
+		kgo.SessionTimeout(c.SessionTimeout),
+		kgo.HeartbeatInterval(c.Heartbeat),
+		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.DisableAutoCommit(),
+		kgo.BlockRebalanceOnPoll(),
+		// A resumed partition joins at the next fetch, so an idle one must be short.
+		kgo.FetchMaxWait(200*time.Millisecond),
+		kgo.FetchMaxBytes(fetchBytes),
+		kgo.FetchMaxPartitionBytes(min(fetchBytes, 1<<20)),
+	)
 }

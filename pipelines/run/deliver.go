@@ -144,21 +144,7 @@ func NewDeliver(cfg DeliverConfig, w Writer) (*Deliver, error) {
 // most the drain time-out, and forgets what is only buffered.
 func (d *Deliver) Run(ctx context.Context) error {
 	fetch := int32(d.cfg.MaxBufferedBytes / 4) //nolint:gosec // megabytes
-	cl, err := kgo.NewClient(append(d.cfg.connectOpts(d.id),
-		kgo.ConsumerGroup(d.group),
-		kgo.InstanceID(d.id),
-		kgo.SessionTimeout(d.cfg.SessionTimeout),
-		kgo.HeartbeatInterval(d.cfg.Heartbeat),
-		kgo.Balancers(kgo.CooperativeStickyBalancer()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.DisableAutoCommit(),
-		kgo.BlockRebalanceOnPoll(),
-		kgo.FetchMaxWait(200*time.Millisecond),
-		kgo.FetchMaxBytes(fetch),
-		kgo.FetchMaxPartitionBytes(min(fetch, 1<<20)),
+	cl, err := kgo.NewClient(append(d.cfg.memberOpts(d.group, d.id, fetch),
 		kgo.AdjustFetchOffsetsFn(d.startOffsets),
 		kgo.OnPartitionsRevoked(d.onRevoked),
 		kgo.OnPartitionsLost(d.onRevoked),

@@ -73,32 +73,17 @@ func (h *hop) crash(point string) error {
 }
 
 // start makes the clients. found are the input topics that exist.
-func (h *hop) start(ctx context.Context, version int16, found map[string]topicMeta) error {
+func (h *hop) start(ctx context.Context, found map[string]topicMeta) error {
 	var err error
-	if h.producer, err = newProducer(h.life, h.cfg, h.clientID, version, h.share, h.written(), h.questions); err != nil {
+	if h.producer, err = newProducer(h.life, h.cfg, h.clientID, h.share, h.written(), h.questions); err != nil {
 		return err
 	}
 	if err := h.producer.fence(ctx); err != nil {
 		return err
 	}
 	fetch := int32(h.share / 4) //nolint:gosec // a share is far below 2 GiB
-	h.consumer, err = kgo.NewClient(append(h.cfg.connectOpts(h.clientID),
-		kgo.ConsumerGroup(h.group),
-		kgo.InstanceID(h.clientID),
-		kgo.SessionTimeout(h.cfg.SessionTimeout),
-		kgo.HeartbeatInterval(h.cfg.Heartbeat),
+	h.consumer, err = kgo.NewClient(append(h.cfg.memberOpts(h.group, h.clientID, fetch),
 		kgo.RebalanceTimeout(30*time.Second),
-		kgo.Balancers(kgo.CooperativeStickyBalancer()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.DisableAutoCommit(),
-		kgo.BlockRebalanceOnPoll(),
-		// A resumed partition joins at the next fetch, so an idle one must be short.
-		kgo.FetchMaxWait(200*time.Millisecond),
-		kgo.FetchMaxBytes(fetch),
-		kgo.FetchMaxPartitionBytes(min(fetch, 1<<20)),
 		kgo.OnPartitionsAssigned(h.onAssigned),
 		kgo.OnPartitionsRevoked(h.onRevoked),
 		kgo.OnPartitionsLost(h.onRevoked),

@@ -248,3 +248,26 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// A cluster whose transactions a delayed request can end is refused at start.
+func TestOldTransactionsAreRefused(t *testing.T) {
+	w, _ := newFake(t)
+	in := w.create("in", toyPartitions)
+	req := kmsg.NewPtrUpdateFeaturesRequest()
+	f := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+	f.Feature, f.MaxVersionLevel, f.UpgradeType = "transaction.version", 0, 2
+	req.FeatureUpdates = append(req.FeatureUpdates, f)
+	if resp, err := req.RequestWith(t.Context(), w.cl); err != nil || resp.ErrorCode != 0 {
+		t.Fatal(resp, err)
+	}
+	tr, err := NewTransform(w.config(), []Hop{w.countHop(in, nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "transaction.version is 0, 2 is needed") {
+		t.Errorf("got %v", err)
+	}
+	if topics, err := w.admin.ListTopics(t.Context(), w.topic("counts")); err != nil || topics.Has(w.topic("counts")) {
+		t.Errorf("topics were created all the same: %v", err)
+	}
+}

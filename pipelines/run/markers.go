@@ -286,9 +286,6 @@ func (c completer) write(ctx context.Context, l lostMarker, commit bool) error {
 // this hop waits, for their owner may never come back, and has the loop look
 // after its own.
 func (h *hop) completeOthers(ctx context.Context) {
-	if h.producer.old {
-		return
-	}
 	h.doubt.Store(true)
 	h.wake()
 	listed, err := h.admin.ListTransactions(ctx, nil, nil)

@@ -45,7 +45,7 @@ func newAccident(ctx context.Context, t *testing.T, state string, ahead int16) *
 		t.Fatal(err)
 	}
 	var err error
-	if a.p, err = newProducer(ctx, w.config().withDefaults(), "syncline.party.0", 2, 4<<20, []string{a.topic}, w.cl); err != nil {
+	if a.p, err = newProducer(ctx, w.config().withDefaults(), "syncline.party.0", 4<<20, []string{a.topic}, w.cl); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.p.cl.Close() })

@@ -21,7 +21,6 @@ type producer struct {
 	cl     *kgo.Client
 	opts   []kgo.Opt
 	txnID  string
-	old    bool // transaction.version below 2
 	serial uint64
 	owed   bool     // a new client has not taken the id over yet
 	topics []string // all that a transaction may touch
@@ -35,21 +34,17 @@ type producer struct {
 // newProducer makes the client; topics are those that it writes, admin serves
 // for questions. Until life ends, a lost connection is not taken up again before
 // the last transaction is decided.
-func newProducer(life context.Context, cfg Config, txnID string, version int16, share int, topics []string, admin *kgo.Client) (*producer, error) {
+func newProducer(life context.Context, cfg Config, txnID string, share int, topics []string, admin *kgo.Client) (*producer, error) {
 	codec, err := compression(cfg.Compression)
 	if err != nil {
 		return nil, err
 	}
-	// TxnOffsetCommit from 5 on adds the offsets' partition by itself, which needs
+	// TxnOffsetCommit 5 adds the offsets' partition by itself, as of
 	// transaction.version 2; 6 names topics by id, which this code does not.
 	versions := kversion.Stable()
-	offsets := int16(5)
-	if version < 2 {
-		offsets = 4
-	}
-	versions.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), offsets)
+	versions.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 5)
 	p := &producer{
-		txnID: txnID, old: version < 2, topics: append(slices.Clone(topics), offsetsTopic),
+		txnID: txnID, topics: append(slices.Clone(topics), offsetsTopic),
 		completer: completer{cl: admin, opts: cfg.connectOpts(txnID + ".log"), log: cfg.Log.With("transactional_id", txnID)},
 	}
 	p.opts = append(cfg.connectOpts(txnID),
@@ -93,9 +88,6 @@ func (p *producer) fence(ctx context.Context) error {
 // completed makes sure that transactions which are over have their markers. It
 // is called where the broker may have had an accident, with nothing under way.
 func (p *producer) completed(ctx context.Context) error {
-	if p.old {
-		return nil // epochs do not tell its transactions apart
-	}
 	if err := p.complete(ctx, []string{p.txnID}, p.topics, true); err != nil {
 		return fmt.Errorf("transactional id %s: %w", p.txnID, err)
 	}
@@ -210,17 +202,6 @@ func (p *producer) sendOffsetsOnce(ctx context.Context, m member, offsets []pend
 	id, epoch, err := p.cl.ProducerID(ctx)
 	if err != nil {
 		return false, fmt.Errorf("sending offsets: %w", err)
-	}
-	if p.old {
-		req := kmsg.NewPtrAddOffsetsToTxnRequest()
-		req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = p.txnID, id, epoch, m.group
-		resp, err := req.RequestWith(ctx, p.cl)
-		if err == nil {
-			err = kerr.ErrorForCode(resp.ErrorCode)
-		}
-		if err != nil {
-			return retriableOffsets(err), fmt.Errorf("adding offsets to the transaction: %w", err)
-		}
 	}
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
 	req.TransactionalID, req.Group = p.txnID, m.group

@@ -65,7 +65,7 @@ func (t *Transform) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hops, err := t.start(ctx, cl, admin, version)
+	hops, err := t.start(ctx, cl, admin)
 	if err != nil {
 		return err
 	}
@@ -105,12 +105,8 @@ func (t *Transform) prepare(ctx context.Context, cl *kgo.Client, admin *kadm.Cli
 		return 0, err
 	}
 	if version < 2 {
-		msg := fmt.Sprintf("the cluster's transaction.version is %d, 2 is needed (KIP-890): without it a delayed request can end a later transaction; "+
+		return 0, fmt.Errorf("the cluster's transaction.version is %d, 2 is needed (KIP-890): without it a delayed request can end a later transaction; "+
 			"upgrade it with kafka-features.sh upgrade --feature transaction.version=2", version)
-		if !t.cfg.AllowOldTransactions {
-			return 0, errors.New(msg + ", or allow old transactions")
-		}
-		t.cfg.Log.Warn(msg)
 	}
 	owned, err := ownedTopics(t.cfg, t.hops)
 	if err != nil {
@@ -122,7 +118,7 @@ func (t *Transform) prepare(ctx context.Context, cl *kgo.Client, admin *kadm.Cli
 	return version, nil
 }
 
-func (t *Transform) start(ctx context.Context, cl *kgo.Client, admin *kadm.Client, version int16) (hops []*hop, err error) {
+func (t *Transform) start(ctx context.Context, cl *kgo.Client, admin *kadm.Client) (hops []*hop, err error) {
 	defer func() {
 		if err != nil {
 			for _, h := range hops {
@@ -141,7 +137,7 @@ func (t *Transform) start(ctx context.Context, cl *kgo.Client, admin *kadm.Clien
 		if err != nil {
 			return hops, err
 		}
-		if err := h.start(ctx, version, found); err != nil {
+		if err := h.start(ctx, found); err != nil {
 			return hops, fmt.Errorf("starting hop %s: %w", def.Name, err)
 		}
 	}
