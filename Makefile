@@ -6,7 +6,7 @@ GOLANGCI      := v2.15.0
 BIN           := $(CURDIR)/.bin
 LINT          := $(BIN)/golangci-lint-$(GOLANGCI)
 # For each package: what hangs is to be named before the whole run is out of time.
-TEST_TIMEOUT  ?= 6m
+TEST_TIMEOUT  ?= 9m
 RACE_TIMEOUT  ?= 12m
 PKG           ?= ./...
 # The end-to-end suite works on processes, which the race detector does not see into.
