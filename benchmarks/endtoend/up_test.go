@@ -45,12 +45,15 @@ func TestUpEndsInOrder(t *testing.T) {
 		_ = out.Close() // the child has it
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
-		for deadline := time.Now().Add(time.Minute); !strings.Contains(said(), up); time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(deadline) {
+		begun := time.Now()
+		tick := time.NewTicker(50 * time.Millisecond)
+		for !strings.Contains(said(), up) {
+			if <-tick.C; time.Since(begun) > time.Minute {
 				_ = cmd.Process.Kill()
 				t.Fatalf("%s: not up after a minute:\n%s", how.name, said())
 			}
 		}
+		tick.Stop()
 		to := cmd.Process.Pid
 		if how.group {
 			to = -to
