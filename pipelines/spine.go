@@ -15,6 +15,9 @@ import (
 	"syncline/processors/party"
 )
 
+// Intake is the name of the hop that reads the sources' topics.
+const Intake = "intake"
+
 // The topics that the pipelines own.
 const (
 	TopicRows      = "syncline.rows"
@@ -98,7 +101,7 @@ func Build(ctx context.Context, c Config) (*Spine, error) {
 	}
 	s.Hops = []run.Hop{
 		{
-			Name: "intake", Inputs: inputs, Outputs: []run.Topic{queue(TopicRows), letters, feeds}, Changelog: compacted("syncline.intake.changelog"),
+			Name: Intake, Inputs: inputs, Outputs: []run.Topic{queue(TopicRows), letters, feeds}, Changelog: compacted("syncline.intake.changelog"),
 			NewTask: func(i run.TaskInfo) (run.Task, error) {
 				src := byTopic[i.Topic]
 				return &intakeTask{config: &c, src: src, op: intake.New(src, i.Store), plans: plans, records: records, info: i}, nil

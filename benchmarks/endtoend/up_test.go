@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"syncline/pipelines/cli"
 )
 
 // TestUpEndsInOrder sends the signal of a terminal and that of a service manager
@@ -71,4 +73,25 @@ func TestUpEndsInOrder(t *testing.T) {
 			t.Fatalf("%s: still running after 30 s:\n%s", how.name, said())
 		}
 	}
+}
+
+// TestVerifyAwaitsThePipelines: whoever loads and verifies at once is told the
+// truth about the pipelines, not that all is missing.
+func TestVerifyAwaitsThePipelines(t *testing.T) {
+	w := newWorld(t, "tryton")
+	verify := func(when, name string, exit int, want string) {
+		t.Helper()
+		if out, errs, got := w.command("verify", "--recording", name); got != exit || !strings.Contains(out+errs, want) {
+			t.Errorf("%s: exit %d, want %d and %q:\n%s%s", when, got, exit, want, out, errs)
+		}
+	}
+	w.load("debezium-tryton", 0)
+	verify("before they ever ran", "debezium-tryton", 3, "were the pipelines ever run?")
+	p := w.start()
+	p.wait("the first report", time.Minute, func(cli.Progress) bool { return true })
+	verify("while they work", "debezium-tryton", 0, "no difference")
+	p.term()
+	verify("after they have ended", "debezium-tryton", 0, "no difference")
+	w.load("debezium-tryton-2", 0)
+	verify("with work that nobody does", "debezium-tryton-2", 3, "verify.no_pipelines")
 }

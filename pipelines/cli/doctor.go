@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syncline/pipelines"
 	"syncline/pipelines/run"
 )
 
@@ -42,7 +43,7 @@ func (a *app) doctor(ctx context.Context) error {
 	findings = append(findings, a.checkKafka(ctx)...)
 	findings = append(findings, a.checkRegistry(ctx), a.checkClickHouse(ctx), a.checkDisk())
 	t := Table{Columns: []string{"check", "state", "found", "fix"}}
-	broken := 0
+	broken, warned := 0, 0
 	for _, f := range findings {
 		state := "ok"
 		switch {
@@ -51,6 +52,7 @@ func (a *app) doctor(ctx context.Context) error {
 			broken++
 		case f.Warning:
 			state = "warning"
+			warned++
 		}
 		t.Rows = append(t.Rows, []string{f.Check, state, f.Found, f.Fix})
 	}
@@ -61,7 +63,11 @@ func (a *app) doctor(ctx context.Context) error {
 		}
 		return environment("doctor.broken", "the lines marked BROKEN say how", "%s", count(broken, "check")+" failed")
 	}
-	return a.answer("doctor", "all is well", findings, t)
+	verdict := "all is well"
+	if warned > 0 {
+		verdict = "nothing is broken; " + count(warned, "warning")
+	}
+	return a.answer("doctor", verdict, findings, t)
 }
 
 func (a *app) checkCatalog() []Finding {
@@ -76,17 +82,25 @@ func (a *app) checkCatalog() []Finding {
 }
 
 func (a *app) checkKafka(ctx context.Context) []Finding {
-	var topics []string
-	if c, err := loadCatalog(a.settings.Catalog); err == nil {
-		for i := range c.Tables {
-			topics = append(topics, c.Tables[i].Topic)
-		}
-	}
 	var out []Finding
-	for _, e := range run.Examine(ctx, a.engine(), topics) {
+	for _, e := range run.Examine(ctx, a.engine(), pipelines.Intake, a.sourceTopics()) {
 		out = append(out, Finding{Check: e.Check, OK: e.OK, Warning: e.Warning, Found: e.Found, Fix: e.Fix})
 	}
 	return out
+}
+
+// sourceTopics are those of the catalog; none if it cannot be read, which
+// checkCatalog says.
+func (a *app) sourceTopics() []string {
+	c, err := loadCatalog(a.settings.Catalog)
+	if err != nil {
+		return nil
+	}
+	topics := make([]string, 0, len(c.Tables))
+	for i := range c.Tables {
+		topics = append(topics, c.Tables[i].Topic)
+	}
+	return topics
 }
 
 func (a *app) checkRegistry(ctx context.Context) Finding {

@@ -334,7 +334,7 @@ func lag(ctx context.Context, t *run.Transform, d *run.Deliver) (sum int64, err 
 func (p *Progress) hops(s run.Status) {
 	for _, h := range s.Hops {
 		for _, task := range h.Tasks {
-			if h.Name == "intake" {
+			if h.Name == pipelines.Intake {
 				p.Records += task.Records
 			}
 			place := fmt.Sprintf("%s %s/%d: %s: %s", h.Name, task.Topic, task.Partition, task.Reason, task.Message)

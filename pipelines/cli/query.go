@@ -49,6 +49,11 @@ func (a *app) queryFailure(err error) error {
 	if e, ok := errors.AsType[*ch.Exception](err); ok {
 		return input("query.sql", "correct the statement; `syncline query \"SHOW TABLES\"` lists the views", "%s", e.Message)
 	}
+	return a.clickhouseFailure(err)
+}
+
+// clickhouseFailure says where ClickHouse was looked for, if it cannot be reached.
+func (a *app) clickhouseFailure(err error) error {
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return environment("clickhouse.unreachable", "start it (`syncline up`) or give --clickhouse", "asking ClickHouse at %s: %w", a.settings.ClickHouse, root(err))
 	}

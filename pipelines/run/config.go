@@ -78,7 +78,7 @@ type Config struct {
 	EncodeLetter func(change.Letter) (topic string, partitionKey, key, value []byte, err error)
 
 	// TopicRefresh is how often absent source topics are looked for and partition
-	// counts are checked. 5 s.
+	// counts are checked. 2 s.
 	TopicRefresh time.Duration
 	// PurgeInterval is how often internal queues are emptied behind their reader.
 	// 30 s.
@@ -129,7 +129,7 @@ func (c Config) withDefaults() Config {
 	defaulted(&c.MaxDecompressBatchBytes, 64<<20)
 	defaulted(&c.Compression, "lz4")
 	defaulted(&c.Replication, -1)
-	defaulted(&c.TopicRefresh, 5*time.Second)
+	defaulted(&c.TopicRefresh, 2*time.Second)
 	defaulted(&c.PurgeInterval, 30*time.Second)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -2,12 +2,14 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -18,14 +20,68 @@ type Examination struct {
 	Found, Fix  string
 }
 
+// Lag is how far a hop is behind its input, as the broker sees it.
+type Lag struct {
+	Members int   // processes that work on it
+	Records int64 // not taken yet, decided ones only
+}
+
+// HopLag asks how far a hop of running processes, or of none, is behind topics.
+// Absent topics count nothing. On topics written in transactions a marker at the
+// very end may count as a record that is not taken.
+func HopLag(ctx context.Context, cfg Config, hop string, topics []string) (Lag, error) {
+	cl, err := kgo.NewClient(append(cfg.withDefaults().connectOpts("syncline.lag"), kgo.RequestRetries(2), kgo.RetryTimeout(5*time.Second))...)
+	if err != nil {
+		return Lag{}, fmt.Errorf("making the client: %w", err)
+	}
+	defer cl.Close()
+	return hopLag(ctx, kadm.NewClient(cl), cfg, hop, topics)
+}
+
+func hopLag(ctx context.Context, admin *kadm.Client, cfg Config, hop string, topics []string) (lag Lag, err error) {
+	group := cfg.withDefaults().Prefix + "." + hop
+	described, err := admin.DescribeGroups(ctx, group)
+	if err != nil {
+		return lag, fmt.Errorf("asking for the group %s: %w", group, err)
+	}
+	lag.Members = len(described[group].Members)
+	taken, err := admin.FetchOffsets(ctx, group)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		return lag, fmt.Errorf("asking for the offsets of %s: %w", group, err)
+	}
+	ends, err := listed(admin.ListCommittedOffsets(ctx, topics...))
+	if err != nil {
+		return lag, fmt.Errorf("listing ends: %w", err)
+	}
+	starts, err := listed(admin.ListStartOffsets(ctx, topics...))
+	if err != nil {
+		return lag, fmt.Errorf("listing starts: %w", err)
+	}
+	ends.Each(func(end kadm.ListedOffset) {
+		if end.Err != nil {
+			return // absent
+		}
+		at := int64(0)
+		if start, ok := starts.Lookup(end.Topic, end.Partition); ok {
+			at = start.Offset
+		}
+		if o, ok := taken.Lookup(end.Topic, end.Partition); ok {
+			at = max(at, o.At)
+		}
+		lag.Records += max(end.Offset-at, 0)
+	})
+	return lag, nil
+}
+
 // retrySetting decides how long a broker makes a producer wait that begins a
 // transaction right after it has ended one (KIP-890 adds partitions on the
 // server).
 const retrySetting = "add.partitions.to.txn.retry.backoff.ms"
 
 // Examine looks at a cluster and changes nothing: brokers, transaction.version,
-// settings that cost latency, source topics, transactions that hang.
-func Examine(ctx context.Context, cfg Config, sources []string) []Examination {
+// settings that cost latency, source topics, how far the hop that reads them is,
+// transactions that hang.
+func Examine(ctx context.Context, cfg Config, hop string, sources []string) []Examination {
 	place := "Kafka " + strings.Join(cfg.Brokers, ",")
 	opts := append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...), kgo.RequestRetries(2), kgo.RetryTimeout(5 * time.Second)}, cfg.ClientOpts...)
 	cl, err := kgo.NewClient(opts...)
@@ -41,7 +97,21 @@ func Examine(ctx context.Context, cfg Config, sources []string) []Examination {
 	out := []Examination{{Check: place, OK: true, Found: fmt.Sprintf("%d brokers", len(brokers))}}
 	out = append(out, examineTransactions(ctx, cl), examineBackoff(ctx, admin, brokers))
 	out = append(out, examineTopics(ctx, admin, sources)...)
-	return append(out, examineHanging(ctx, admin))
+	return append(out, examineLag(ctx, admin, cfg, hop, sources), examineHanging(ctx, admin))
+}
+
+func examineLag(ctx context.Context, admin *kadm.Client, cfg Config, hop string, sources []string) Examination {
+	e := Examination{Check: "pipelines", OK: true}
+	lag, err := hopLag(ctx, admin, cfg, hop, sources)
+	switch {
+	case err != nil:
+		e.Warning, e.Found, e.Fix = true, "cannot be read: "+err.Error(), "give the account DESCRIBE on its groups and topics"
+	case lag.Members == 0:
+		e.Warning, e.Found, e.Fix = true, fmt.Sprintf("no process runs; source records not taken: %d", lag.Records), "syncline up, or syncline run"
+	default:
+		e.Found = fmt.Sprintf("processes: %d, source records not taken: %d", lag.Members, lag.Records)
+	}
+	return e
 }
 
 func examineTransactions(ctx context.Context, cl *kgo.Client) Examination {
@@ -141,7 +211,7 @@ func examineHanging(ctx context.Context, admin *kadm.Client) Examination {
 	}
 	if len(lost) > 0 {
 		e.Warning = true
-		e.Found = fmt.Sprintf("%d partitions wait for a marker that the broker has lost, first %s", len(lost), lost[0])
+		e.Found = fmt.Sprintf("partitions that wait for a marker which the broker has lost: %d, first %s", len(lost), lost[0])
 		e.Fix = "start the process that owns this id: it writes what was decided. Do not abort by hand what may be committed"
 	}
 	return e

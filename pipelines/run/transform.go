@@ -199,10 +199,11 @@ func (t *Transform) inputs(ctx context.Context, h *hop, owned []Topic) (map[stri
 			missing = missing || (!ok && slices.Contains(h.def.Inputs, topic.Name))
 		}
 		if !missing || try == 50 {
-			for _, name := range h.def.Inputs {
-				if _, ok := found[name]; !ok {
-					h.log.Warn("input topic is absent; it is read when it appears", "topic", name)
-				}
+			if absent := slices.DeleteFunc(slices.Clone(h.def.Inputs), func(name string) bool {
+				_, ok := found[name]
+				return ok
+			}); len(absent) > 0 {
+				h.log.Info("input topics are absent; they are read when they appear", "topics", absent)
 			}
 			return found, nil
 		}

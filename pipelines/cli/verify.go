@@ -1,0 +1,175 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"syncline/benchmarks/oracle"
+	"syncline/benchmarks/workload/company"
+	"syncline/pipelines"
+	"syncline/pipelines/run"
+)
+
+func (a *app) verifyCommand() *cobra.Command {
+	var name, truth string
+	var limit int
+	var wait time.Duration
+	c := &cobra.Command{
+		Use: "verify", GroupID: "trust", Short: "Compare topics and views with the truth, to the cent", Args: cobra.NoArgs,
+		Long: `Computes what every view must show, with code and SQL that share nothing with the
+pipelines, and prints every difference: from a recording's final rows and a plain
+fold of its changes, or from the simulated company's own books. It gives running
+pipelines the time to finish what lies before them. Exit code 4 where there is a
+difference.`,
+		Example: "  syncline verify --recording debezium-tryton\n  syncline verify --truth truth.json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.followPlatform(cmd)
+			var expected oracle.Expected
+			var err error
+			switch {
+			case (name == "") == (truth == ""):
+				return input("usage", "give --recording or --truth", "one of them says what is true")
+			case name != "":
+				expected, err = a.expectRecording(cmd.Context(), name)
+			default:
+				expected, err = expectTruth(truth)
+			}
+			if err != nil {
+				return err
+			}
+			if err := a.awaitPipelines(cmd.Context(), expected, wait); err != nil {
+				return err
+			}
+			return a.verify(cmd.Context(), expected, limit)
+		},
+	}
+	c.Flags().StringVar(&name, "recording", "", "folder or name of the recording that was loaded")
+	c.Flags().StringVar(&truth, "truth", "", "file that `generate --truth` has written")
+	c.Flags().IntVar(&limit, "limit", 50, "most differences to print")
+	c.Flags().DurationVar(&wait, "wait", time.Minute, "longest time to wait for the pipelines to finish their work")
+	return c
+}
+
+func (a *app) expectRecording(ctx context.Context, name string) (oracle.Expected, error) {
+	dir, remove, err := recording(name)
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
+	if _, err := os.Stat(filepath.Join(dir, company.TruthFile)); err == nil {
+		truth, err := company.ReadTruthFile(dir)
+		if err != nil {
+			return nil, input("input.truth", "write the folder anew with `generate --out`", "%w", err)
+		}
+		return oracle.ExpectWorkload(truth)
+	}
+	conn, err := a.scratch()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	expected, err := oracle.ExpectRecorded(ctx, conn, dir)
+	if err != nil {
+		return nil, a.clickhouseFailure(err)
+	}
+	return expected, nil
+}
+
+func expectTruth(file string) (oracle.Expected, error) {
+	f, err := os.Open(file) //nolint:gosec // the user's own path
+	if err != nil {
+		return nil, input("input.truth", "give the file that `generate --truth` has written", "%w", err)
+	}
+	defer f.Close()
+	truth, err := company.ReadTruth(f)
+	if err != nil {
+		return nil, input("input.truth", "write it anew with `generate --truth`", "%w", err)
+	}
+	return oracle.ExpectWorkload(truth)
+}
+
+// compare holds views and topics against what is expected.
+func (a *app) compare(ctx context.Context, expected oracle.Expected) (oracle.Report, error) {
+	conn, err := a.scratch()
+	if err != nil {
+		return oracle.Report{}, err
+	}
+	defer conn.Close()
+	views, err := oracle.CompareViews(ctx, conn, a.settings.Database, expected)
+	if err != nil {
+		return views, environment("verify.views", "is ClickHouse up, and were the pipelines ever run?", "%w", err)
+	}
+	topics, err := oracle.CompareTopics(ctx, a.settings.Brokers, a.settings.RegistryURL, expected)
+	if err != nil {
+		return views, environment("verify.topics", "are the broker and the registry up?", "%w", err)
+	}
+	return views.Join(topics), nil
+}
+
+// restTime is how long nothing may change before the pipelines are taken to have
+// finished.
+const restTime = 3 * time.Second
+
+// joinTime is how long it may take running pipelines to see topics that have
+// just appeared, and to join the group of their readers.
+const joinTime = 8 * time.Second
+
+// awaitPipelines returns when everything is as expected, when the pipelines have
+// taken all source records and change nothing any more, or after wait. Where
+// no pipelines run there is nothing to wait for.
+func (a *app) awaitPipelines(ctx context.Context, expected oracle.Expected, wait time.Duration) error {
+	begun := time.Now()
+	calm, before := begun, ""
+	for {
+		lag, err := run.HopLag(ctx, a.engine(), pipelines.Intake, a.sourceTopics())
+		if err != nil {
+			return environment("verify.lag", "is the broker up?", "%w", err)
+		}
+		report, err := a.compare(ctx, expected)
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		if seen := fmt.Sprint(lag.Records, report.Tallies); seen != before {
+			calm, before = now, seen
+		}
+		switch {
+		case report.OK(), lag.Records == 0 && now.Sub(calm) >= restTime:
+			return nil
+		case lag.Members == 0 && now.Sub(begun) >= joinTime:
+			return environment("verify.no_pipelines", "start them: `syncline up`, or `syncline run`", "%s not taken, and no pipelines run", count(int(lag.Records), "source record"))
+		case now.Sub(begun) >= wait:
+			a.say("the pipelines are not done after %s: %s not taken yet", wait, count(int(lag.Records), "source record"))
+			return nil
+		}
+		a.progress("waiting for the pipelines: %s not taken yet, %s so far", count(int(lag.Records), "source record"), count(len(report.Differences), "difference"))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// verify prints what was compared and every difference.
+func (a *app) verify(ctx context.Context, expected oracle.Expected, limit int) error {
+	report, err := a.compare(ctx, expected)
+	if err != nil {
+		return err
+	}
+	if a.format != "json" {
+		if err := report.Print(a.out, limit); err != nil {
+			return err
+		}
+	}
+	if !report.OK() {
+		a.partial = report
+		return failure(ExitDifferences, "verify.differences", "the lines above name view, key and column", "%s", count(len(report.Differences), "difference"))
+	}
+	return a.answer("verify", "no difference in "+tallied(report), report)
+}
