@@ -3,6 +3,8 @@ package pipelines
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"syncline/pipelines/run"
@@ -34,7 +36,8 @@ func registerRecords(ctx context.Context, schemas Schemas) (*records, error) {
 	for _, t := range account.Topics() {
 		topics[t.String()] = canonicalTopic + t.String()
 	}
-	for entity, topic := range topics {
+	for _, entity := range slices.Sorted(maps.Keys(topics)) {
+		topic := topics[entity]
 		text, err := avsc.Text(entity)
 		if err != nil {
 			return nil, err

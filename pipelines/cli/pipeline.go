@@ -242,7 +242,7 @@ func (a *app) buildSpine(ctx context.Context, cat *catalog.Catalog, schemas *reg
 		if !errors.Is(err, registry.ErrUnreachable) {
 			return spine, err
 		}
-		a.say("waiting for the schema registry at %s: %v", a.settings.RegistryURL, err)
+		a.say("waiting for the schema registry at %s: %v", a.settings.RegistryURL, root(err))
 		if !pause(ctx) {
 			return nil, nil //nolint:nilnil // asked to stop before there was anything
 		}
