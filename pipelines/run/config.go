@@ -212,8 +212,8 @@ func (c Config) connectOpts(clientID string) []kgo.Opt {
 
 // memberOpts are the options of a consumer that is a static member of a group:
 // read committed, offsets never reset, rebalances only between polls.
-func (c Config) memberOpts(group, id string, fetchBytes int32) []kgo.Opt {
-	return append(c.connectOpts(id),
+func (c Config) memberOpts(group, id string, fetchBytes, partitions int) []kgo.Opt {
+	opts := append(c.connectOpts(id),
 		kgo.ConsumerGroup(group),
 		kgo.InstanceID(id),
 		kgo.SessionTimeout(c.SessionTimeout),
@@ -227,7 +227,19 @@ func (c Config) memberOpts(group, id string, fetchBytes int32) []kgo.Opt {
 		kgo.BlockRebalanceOnPoll(),
 		// A resumed partition joins at the next fetch, so an idle one must be short.
 		kgo.FetchMaxWait(200*time.Millisecond),
-		kgo.FetchMaxBytes(fetchBytes),
-		kgo.FetchMaxPartitionBytes(min(fetchBytes, 1<<20)),
 	)
+	return append(opts, fetchOpts(fetchBytes, partitions)...)
+}
+
+// fetchOpts bound one fetch of about so many partitions to about bytes, by a
+// limit for each partition. The limit over all of them is so high that no answer
+// reaches it: the embedded broker cuts such an answer off before it says which
+// transactions in it were aborted, and their records would count.
+func fetchOpts(bytes, partitions int) []kgo.Opt {
+	const least, most, ceiling = 64 << 10, 1 << 20, 96 << 20 // a client reads at most 100 MiB
+	each := min(max(bytes/max(partitions, 1), least), most)
+	return []kgo.Opt{
+		kgo.FetchMaxPartitionBytes(int32(each)),         //nolint:gosec // at most 1 MiB
+		kgo.FetchMaxBytes(int32(min(8*bytes, ceiling))), //nolint:gosec // at most 96 MiB
+	}
 }

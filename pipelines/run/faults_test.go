@@ -425,3 +425,63 @@ func TestSettleInsistsOnTheFence(t *testing.T) {
 		t.Errorf("%d records of the aborted transaction are visible", n)
 	}
 }
+
+// What was aborted is never read, however much of it there is at once: the
+// embedded broker forgets to say what is aborted in an answer that reaches the
+// fetch's limit over all partitions, so none may.
+func TestMuchThatWasAbortedStaysHidden(t *testing.T) {
+	w := newWorld(t)
+	in := w.create("in", toyPartitions)
+	ghosts, err := kgo.NewClient(kgo.SeedBrokers(w.brokers...), kgo.TransactionalID(w.name+".ghosts"), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ghosts.Close()
+	for range 30 {
+		if err := ghosts.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		for p := range int32(toyPartitions) {
+			for range 4 {
+				ghosts.Produce(t.Context(), &kgo.Record{Topic: in, Partition: p, Key: []byte("ghost"), Value: make([]byte, 50_000)}, nil)
+			}
+		}
+		if err := ghosts.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := ghosts.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.produce(in, toyPartitions, 400, 20, "a")
+	cfg := w.config()
+	cfg.MaxBufferedBytes = 16 << 20
+	r := w.start(cfg, w.countHop(in, nil)).waitUp()
+	r.waitIdle(30 * time.Second)
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.checkTotals(w.topic("counts"), totals(400, 20))
+}
+
+// Where nothing can be committed, the hop waits longer and longer instead of
+// filling its topics with what is aborted.
+func TestRefusedCommitsAreNotRepeatedAtOnce(t *testing.T) {
+	w, c := newFake(t)
+	in := w.create("in", toyPartitions)
+	r := w.start(w.config(), w.countHop(in, nil)).waitUp()
+	r.waitIdle(20 * time.Second)
+	refused := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Group: w.name + ".count", Err: kerr.UnknownMemberID, Count: -1})
+	w.produce(in, toyPartitions, 100, 10, "a")
+	begun := time.Now()
+	w.wait("some time passes", 10*time.Second, func() bool { return time.Since(begun) > 3*time.Second })
+	refused.Remove()
+	if n := r.tr.Status().Hops[0].Aborted; n == 0 || n > 20 {
+		t.Errorf("%d transactions were aborted within three seconds", n)
+	}
+	r.waitIdle(20 * time.Second)
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.checkTotals(w.topic("counts"), totals(100, 10))
+}

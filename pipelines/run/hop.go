@@ -25,11 +25,13 @@ type hop struct {
 	limit        int     // bytes of one transaction
 	outputs      []Topic // with the letter topic
 	queues       map[string]bool
-	ownChangelog bool        // a task's changelog partition is its own number
-	questions    *kgo.Client // of the transform: neither consumer nor producer
-	admin        *kadm.Client
-	consumer     *kgo.Client
-	producer     *producer
+	ownChangelog bool // a task's changelog partition is its own number
+	// inputPartitions counts those of owned inputs; sources are not known at start.
+	inputPartitions int
+	questions       *kgo.Client // of the transform: neither consumer nor producer
+	admin           *kadm.Client
+	consumer        *kgo.Client
+	producer        *producer
 
 	life   context.Context //nolint:containedctx // a hop is one run: until its loop has ended
 	cancel context.CancelCauseFunc
@@ -50,6 +52,7 @@ type hop struct {
 	lastEnd  time.Time
 	endEWMA  time.Duration
 	active   []*task // touched in the transaction under way
+	setbacks int     // transactions in a row that were not committed
 	endTimes latencies
 
 	committed, aborted, resolved atomic.Int64
@@ -81,8 +84,7 @@ func (h *hop) start(ctx context.Context, found map[string]topicMeta) error {
 	if err := h.producer.fence(ctx); err != nil {
 		return err
 	}
-	fetch := int32(h.share / 4) //nolint:gosec // a share is far below 2 GiB
-	h.consumer, err = kgo.NewClient(append(h.cfg.memberOpts(h.group, h.clientID, fetch),
+	h.consumer, err = kgo.NewClient(append(h.cfg.memberOpts(h.group, h.clientID, h.share/4, h.inputPartitions),
 		kgo.RebalanceTimeout(30*time.Second),
 		kgo.OnPartitionsAssigned(h.onAssigned),
 		kgo.OnPartitionsRevoked(h.onRevoked),
@@ -215,6 +217,11 @@ func (h *hop) run(ctx context.Context) (err error) {
 		}
 		h.blocked.Store(false)
 		h.consumer.AllowRebalance()
+		if h.setbacks > 0 {
+			// What kept it from committing (most often a group that has to settle)
+			// needs time, not more aborted transactions.
+			pause(pollCtx, min(10*time.Millisecond<<min(h.setbacks, 10), time.Second))
+		}
 	}
 }
 

@@ -198,14 +198,11 @@ func (h *hop) readChangelog(ctx context.Context, parts map[int32]bool, byName ma
 	if len(until) == 0 {
 		return nil
 	}
-	share := h.share / 4
-	cl, err := kgo.NewClient(append(h.cfg.connectOpts(h.clientID+".restore"),
+	cl, err := kgo.NewClient(append(append(h.cfg.connectOpts(h.clientID+".restore"), fetchOpts(h.share/4, len(until))...),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{name: from}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxBytes(int32(share)),          //nolint:gosec // a share is far below 2 GiB
-		kgo.FetchMaxPartitionBytes(int32(share)), //nolint:gosec // likewise
 		kgo.FetchMaxWait(100*time.Millisecond),
 	)...)
 	if err != nil {

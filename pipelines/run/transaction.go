@@ -248,10 +248,12 @@ func (h *hop) commit(ctx context.Context, send []*task) error {
 		}
 		if !done {
 			h.aborted.Add(1)
+			h.setbacks++
 			return h.undo()
 		}
 		h.resolved.Add(1)
 	}
+	h.setbacks = 0
 	h.committed.Add(1)
 	h.lastEnd = time.Now()
 	took := h.lastEnd.Sub(start)

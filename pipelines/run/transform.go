@@ -170,6 +170,7 @@ func (t *Transform) newHop(def Hop, cl *kgo.Client, admin *kadm.Client, owned []
 		if topic.Cleanup == Queue && t.readers(topic.Name) == 1 {
 			h.queues[topic.Name] = true
 		}
+		h.inputPartitions += int(topic.Partitions)
 		h.ownChangelog = len(def.Inputs) == 1 && topic.Partitions == def.Changelog.Partitions
 	}
 	h.life, h.cancel = context.WithCancelCause(context.Background())

@@ -81,6 +81,10 @@ func Start(config Config) (*Broker, error) {
 			// Replayed feeds carry old timestamps: retention by time would
 			// delete them as they arrive.
 			"log.retention.ms": "-1",
+			// Its compaction takes undecided records for committed ones, and drops
+			// what they would replace: it runs at start, when none is open, and
+			// otherwise not before a year.
+			"log.cleaner.backoff.ms": "31536000000",
 		}),
 	}
 	if config.Sync {
@@ -91,6 +95,7 @@ func Start(config Config) (*Broker, error) {
 		return nil, fmt.Errorf("starting the broker over %s on port %d: %w "+
 			"(if the port is taken, choose another; if the data is damaged, rebuild from the sources)", config.Dir, config.Port, err)
 	}
+	cluster.Compact()
 	b.cluster, b.addr = cluster, cluster.ListenAddrs()[0]
 	return b, nil
 }

@@ -161,3 +161,35 @@ func TestUncleanEndIsNotedUntilSettled(t *testing.T) {
 		t.Errorf("after Wipe there are topics %v, %v", topics.Names(), err)
 	}
 }
+
+// Compacted topics are compacted at start, and what is there is what was there.
+func TestRestartCompacts(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	first := start(t, dir, 0)
+	producer := client(t, first.Addr())
+	if _, err := kadm.NewClient(producer).CreateTopic(ctx, 1, 1, map[string]*string{"cleanup.policy": kadm.StringPtr("compact")}, "log"); err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range []string{"a1", "b1", "a2", "c1", "b2", "a3", "d1"} {
+		if err := producer.ProduceSync(ctx, &kgo.Record{Topic: "log", Key: []byte(pair[:1]), Value: []byte(pair[1:])}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	producer.Close()
+	if err := first.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	second := start(t, dir, 0)
+	reader := client(t, second.Addr(), kgo.ConsumeTopics("log"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	var got []string
+	for len(got) == 0 || got[len(got)-1] != "d1" {
+		fetches := reader.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatal(err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) { got = append(got, string(r.Key)+string(r.Value)) })
+	}
+	if diff := cmp.Diff([]string{"c1", "b2", "a3", "d1"}, got); diff != "" {
+		t.Errorf("after a restart (-want +got)\n%s", diff)
+	}
+}
