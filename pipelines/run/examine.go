@@ -40,13 +40,17 @@ func HopLag(ctx context.Context, cfg Config, hop string, topics []string) (Lag, 
 
 func hopLag(ctx context.Context, admin *kadm.Client, cfg Config, hop string, topics []string) (lag Lag, err error) {
 	group := cfg.withDefaults().Prefix + "." + hop
+	// A cluster on which no group has ever been has no coordinator yet.
+	none := func(err error) bool {
+		return errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.GroupIDNotFound)
+	}
 	described, err := admin.DescribeGroups(ctx, group)
-	if err != nil {
+	if err != nil && !none(err) {
 		return lag, fmt.Errorf("asking for the group %s: %w", group, err)
 	}
 	lag.Members = len(described[group].Members)
 	taken, err := admin.FetchOffsets(ctx, group)
-	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+	if err != nil && !none(err) {
 		return lag, fmt.Errorf("asking for the offsets of %s: %w", group, err)
 	}
 	ends, err := listed(admin.ListCommittedOffsets(ctx, topics...))
