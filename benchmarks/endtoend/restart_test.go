@@ -78,8 +78,7 @@ func TestRestarts(t *testing.T) {
 // does not claim to bear this; real Kafka does.
 func TestBrokerKills(t *testing.T) {
 	if !kafkatest.Real(t) {
-		t.Log("a broker that is killed: on real Kafka only, see make test-kafka")
-		return
+		t.Skip("a broker that is killed: on real Kafka only, see make test-kafka")
 	}
 	t.Parallel()
 	w := newWorld(t, "company")

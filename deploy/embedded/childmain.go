@@ -77,7 +77,9 @@ func ChildMain(ctx context.Context, args []string) (handled bool, err error) {
 	// A terminal interrupts the whole process group, a service manager
 	// terminates it: the parent, which has the signal too, decides the order in
 	// which its children end, and says so by closing their input.
-	signal.Ignore(os.Interrupt, syscall.SIGTERM)
+	// Caught and dropped, not ignored: a program that a child starts would
+	// inherit that, and could not be asked to end.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {

@@ -19,7 +19,7 @@ import (
 // of a mapping's keys, and memory with the square of the nesting; aliases can
 // make a small file stand for a large one.
 const (
-	maxFile     = 4 << 20 // bytes
+	maxFile     = 1 << 20 // bytes
 	maxTokens   = 40_000  // about ten times those of thirty tables
 	maxDepth    = 32      // mappings and sequences in each other
 	maxExpanded = 8 << 20 // weight of the file with every alias written out

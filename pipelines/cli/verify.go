@@ -42,10 +42,11 @@ difference.`,
 			if err != nil {
 				return err
 			}
-			if err := a.awaitPipelines(cmd.Context(), expected, wait); err != nil {
+			report, err := a.compareAtRest(cmd.Context(), expected, wait)
+			if err != nil {
 				return err
 			}
-			return a.verify(cmd.Context(), expected, limit)
+			return a.answerReport(report, limit)
 		},
 	}
 	c.Flags().StringVar(&name, "recording", "", "folder or name of the recording that was loaded")
@@ -119,20 +120,20 @@ const restTime = 3 * time.Second
 // just appeared, and to join the group of their readers.
 const joinTime = 8 * time.Second
 
-// awaitPipelines returns when everything is as expected, when the pipelines have
-// taken all source records and change nothing any more, or after wait. Where
-// no pipelines run there is nothing to wait for.
-func (a *app) awaitPipelines(ctx context.Context, expected oracle.Expected, wait time.Duration) error {
+// compareAtRest compares until everything is as expected, until the pipelines
+// have taken all source records and change nothing any more, or for wait. That
+// no pipelines run, with work before them, is an error.
+func (a *app) compareAtRest(ctx context.Context, expected oracle.Expected, wait time.Duration) (oracle.Report, error) {
 	begun := time.Now()
 	calm, before := begun, ""
 	for {
 		lag, err := run.HopLag(ctx, a.engine(), pipelines.Intake, a.sourceTopics())
 		if err != nil {
-			return environment("verify.lag", "is the broker up?", "%w", err)
+			return oracle.Report{}, environment("verify.lag", "is the broker up?", "%w", err)
 		}
 		report, err := a.compare(ctx, expected)
 		if err != nil {
-			return err
+			return report, err
 		}
 		now := time.Now()
 		if seen := fmt.Sprint(lag.Records, report.Tallies); seen != before {
@@ -140,28 +141,24 @@ func (a *app) awaitPipelines(ctx context.Context, expected oracle.Expected, wait
 		}
 		switch {
 		case report.OK(), lag.Records == 0 && now.Sub(calm) >= restTime:
-			return nil
+			return report, nil
 		case lag.Members == 0 && now.Sub(begun) >= joinTime:
-			return environment("verify.no_pipelines", "start them: `syncline up`, or `syncline run`", "%s not taken, and no pipelines run", count(int(lag.Records), "source record"))
+			return report, environment("verify.no_pipelines", "start them: `syncline up`, or `syncline run`", "%s not taken, and no pipelines run", count(int(lag.Records), "source record"))
 		case now.Sub(begun) >= wait:
 			a.say("the pipelines are not done after %s: %s not taken yet", wait, count(int(lag.Records), "source record"))
-			return nil
+			return report, nil
 		}
 		a.progress("waiting for the pipelines: %s not taken yet, %s so far", count(int(lag.Records), "source record"), count(len(report.Differences), "difference"))
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return report, ctx.Err()
 		case <-time.After(time.Second):
 		}
 	}
 }
 
-// verify prints what was compared and every difference.
-func (a *app) verify(ctx context.Context, expected oracle.Expected, limit int) error {
-	report, err := a.compare(ctx, expected)
-	if err != nil {
-		return err
-	}
+// answerReport prints what was compared and every difference.
+func (a *app) answerReport(report oracle.Report, limit int) error {
 	if a.format != "json" {
 		if err := report.Print(a.out, limit); err != nil {
 			return err

@@ -231,10 +231,14 @@ func (c Config) memberOpts(group, id string, fetchBytes, partitions int) []kgo.O
 	return append(opts, fetchOpts(fetchBytes, partitions)...)
 }
 
-// fetchOpts bound one fetch of about so many partitions to about bytes, by a
-// limit for each partition. The limit over all of them is so high that no answer
-// reaches it: the embedded broker cuts such an answer off before it says which
-// transactions in it were aborted, and their records would count.
+// partitionsAbout is what a topic is taken to have while its count is not known:
+// when a client is made, topics may still be absent.
+const partitionsAbout = 4
+
+// fetchOpts bound one fetch of about so many partitions to bytes, by a limit for
+// each partition, of at least 64 KiB. The limit over all of them is so high that
+// no answer reaches it: the embedded broker cuts such an answer off before it
+// says which transactions in it were aborted, and their records would count.
 func fetchOpts(bytes, partitions int) []kgo.Opt {
 	const least, most, ceiling = 64 << 10, 1 << 20, 96 << 20 // a client reads at most 100 MiB
 	each := min(max(bytes/max(partitions, 1), least), most)

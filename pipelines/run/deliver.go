@@ -143,8 +143,7 @@ func NewDeliver(cfg DeliverConfig, w Writer) (*Deliver, error) {
 // Run delivers until ctx is cancelled; then it waits for writes under way, at
 // most the drain time-out, and forgets what is only buffered.
 func (d *Deliver) Run(ctx context.Context) error {
-	const partitions = 4 // of a topic, about
-	cl, err := kgo.NewClient(append(d.cfg.memberOpts(d.group, d.id, d.cfg.MaxBufferedBytes/4, partitions*len(d.cfg.Topics)),
+	cl, err := kgo.NewClient(append(d.cfg.memberOpts(d.group, d.id, d.cfg.MaxBufferedBytes/4, partitionsAbout*len(d.cfg.Topics)),
 		kgo.AdjustFetchOffsetsFn(d.startOffsets),
 		kgo.OnPartitionsRevoked(d.onRevoked),
 		kgo.OnPartitionsLost(d.onRevoked),

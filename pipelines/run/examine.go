@@ -30,12 +30,17 @@ type Lag struct {
 // Absent topics count nothing. On topics written in transactions a marker at the
 // very end may count as a record that is not taken.
 func HopLag(ctx context.Context, cfg Config, hop string, topics []string) (Lag, error) {
-	cl, err := kgo.NewClient(append(cfg.withDefaults().connectOpts("syncline.lag"), kgo.RequestRetries(2), kgo.RetryTimeout(5*time.Second))...)
+	cl, err := cfg.asking()
 	if err != nil {
 		return Lag{}, fmt.Errorf("making the client: %w", err)
 	}
 	defer cl.Close()
 	return hopLag(ctx, kadm.NewClient(cl), cfg, hop, topics)
+}
+
+// asking is a client for questions to a cluster that may not answer.
+func (c Config) asking() (*kgo.Client, error) {
+	return kgo.NewClient(append(c.withDefaults().connectOpts("syncline.examine"), kgo.RequestRetries(2), kgo.RetryTimeout(5*time.Second))...)
 }
 
 func hopLag(ctx context.Context, admin *kadm.Client, cfg Config, hop string, topics []string) (lag Lag, err error) {
@@ -87,8 +92,7 @@ const retrySetting = "add.partitions.to.txn.retry.backoff.ms"
 // transactions that hang.
 func Examine(ctx context.Context, cfg Config, hop string, sources []string) []Examination {
 	place := "Kafka " + strings.Join(cfg.Brokers, ",")
-	opts := append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...), kgo.RequestRetries(2), kgo.RetryTimeout(5 * time.Second)}, cfg.ClientOpts...)
-	cl, err := kgo.NewClient(opts...)
+	cl, err := cfg.asking()
 	if err != nil {
 		return []Examination{{Check: place, Found: err.Error(), Fix: "correct --brokers"}}
 	}

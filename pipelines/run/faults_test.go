@@ -388,7 +388,7 @@ func TestSettleInsistsOnTheFence(t *testing.T) {
 	topic := w.create("out", 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	p, err := newProducer(ctx, w.config().withDefaults(), w.name+".p", 4<<20, nil, w.cl)
+	p, err := newProducer(ctx, w.config().withDefaults(), w.name+".p", 4<<20, nil, w.admin)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,9 +26,8 @@ type hop struct {
 	outputs      []Topic // with the letter topic
 	queues       map[string]bool
 	ownChangelog bool // a task's changelog partition is its own number
-	// inputPartitions counts those of owned inputs; sources are not known at start.
+	// inputPartitions is exact for owned inputs and about right for sources.
 	inputPartitions int
-	questions       *kgo.Client // of the transform: neither consumer nor producer
 	admin           *kadm.Client
 	consumer        *kgo.Client
 	producer        *producer
@@ -78,7 +77,7 @@ func (h *hop) crash(point string) error {
 // start makes the clients. found are the input topics that exist.
 func (h *hop) start(ctx context.Context, found map[string]topicMeta) error {
 	var err error
-	if h.producer, err = newProducer(h.life, h.cfg, h.clientID, h.share, h.written(), h.questions); err != nil {
+	if h.producer, err = newProducer(h.life, h.cfg, h.clientID, h.share, h.written(), h.admin); err != nil {
 		return err
 	}
 	if err := h.producer.fence(ctx); err != nil {

@@ -143,8 +143,8 @@ type decided struct {
 }
 
 // decisions reads the coordinators' log of the given ids.
-func (c completer) decisions(ctx context.Context, ids map[string]bool) (map[decided]decision, error) {
-	ends, err := listed(kadm.NewClient(c.cl).ListEndOffsets(ctx, transactionTopic))
+func (w markerWriter) decisions(ctx context.Context, ids map[string]bool) (map[decided]decision, error) {
+	ends, err := listed(w.admin.ListEndOffsets(ctx, transactionTopic))
 	if err != nil {
 		return nil, fmt.Errorf("reading the transaction log: %w", err)
 	}
@@ -160,7 +160,7 @@ func (c completer) decisions(ctx context.Context, ids map[string]bool) (map[deci
 	if len(until) == 0 {
 		return out, nil
 	}
-	reader, err := kgo.NewClient(append(slices.Clone(c.opts), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{transactionTopic: from}))...)
+	reader, err := kgo.NewClient(append(slices.Clone(w.opts), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{transactionTopic: from}))...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the transaction log: %w", err)
 	}
@@ -216,22 +216,22 @@ func coordinatorPartition(id string, partitions int) int32 {
 	return hash % int32(max(partitions, 1)) //nolint:gosec // a broker has fewer partitions than that
 }
 
-// completer writes lost markers.
-type completer struct {
-	cl   *kgo.Client // one that is no producer
-	opts []kgo.Opt   // of clients that read the transaction log
-	log  *slog.Logger
+// markerWriter writes lost markers.
+type markerWriter struct {
+	admin *kadm.Client
+	opts  []kgo.Opt // of clients that read the transaction log
+	log   *slog.Logger
 }
 
 // complete looks for lost markers of the ids in topics and writes them. own says
 // that the ids are this process's and that it sends nothing meanwhile; of others
 // it leaves alone those whose producer may go on at any moment. It is an error
 // if one is left that is ours to write and cannot be.
-func (c completer) complete(ctx context.Context, ids, topics []string, own bool) error {
-	lost, now, err := lostMarkers(ctx, kadm.NewClient(c.cl), ids, topics)
+func (w markerWriter) complete(ctx context.Context, ids, topics []string, own bool) error {
+	lost, now, err := lostMarkers(ctx, w.admin, ids, topics)
 	if _, denied := errors.AsType[*kadm.AuthError](err); denied {
 		// It can only be said; most clusters never lose one.
-		c.log.Warn("cannot look for lost transaction markers: give this account READ on its topics and on "+offsetsTopic+", and DESCRIBE on its transactional ids", "error", err)
+		w.log.Warn("cannot look for lost transaction markers: give this account READ on its topics and on "+offsetsTopic+", and DESCRIBE on its transactional ids", "error", err)
 		return nil
 	}
 	if err != nil || len(lost) == 0 {
@@ -241,7 +241,7 @@ func (c completer) complete(ctx context.Context, ids, topics []string, own bool)
 	for _, l := range lost {
 		of[l.id] = true
 	}
-	known, err := c.decisions(ctx, of)
+	known, err := w.decisions(ctx, of)
 	if err != nil {
 		return fmt.Errorf("%s has no marker, and what was decided cannot be read: %w; give this account READ on the topic %s", lost[0], err, transactionTopic)
 	}
@@ -256,19 +256,19 @@ func (c completer) complete(ctx context.Context, ids, topics []string, own bool)
 				"look at it with kafka-transactions.sh describe-producers, then end it with kafka-transactions.sh abort", l))
 			continue
 		}
-		if err := c.write(ctx, l, d.commit); err != nil {
+		if err := w.write(ctx, l, d.commit); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("writing the marker of %s (commit: %v): %w; give this account ALTER on the cluster", l, d.commit, err))
 			continue
 		}
-		c.log.Warn("the broker had lost the marker of a transaction that it calls complete; wrote what its log says", "partition", l, "commit", d.commit)
+		w.log.Warn("the broker had lost the marker of a transaction that it calls complete; wrote what its log says", "partition", l, "commit", d.commit)
 	}
 	return failed
 }
 
-func (c completer) write(ctx context.Context, l lostMarker, commit bool) error {
+func (w markerWriter) write(ctx context.Context, l lostMarker, commit bool) error {
 	topics := kadm.TopicsSet{}
 	topics.Add(l.topic, l.partition)
-	written, err := kadm.NewClient(c.cl).WriteTxnMarkers(ctx, kadm.TxnMarkers{
+	written, err := w.admin.WriteTxnMarkers(ctx, kadm.TxnMarkers{
 		ProducerID: l.producer, ProducerEpoch: l.epoch + 1, Commit: commit, CoordinatorEpoch: l.coordinator, Topics: topics,
 	})
 	if err != nil {
@@ -297,7 +297,7 @@ func (h *hop) completeOthers(ctx context.Context) {
 			}
 		}
 		if len(ids) > 0 {
-			err = h.producer.complete(ctx, ids, []string{h.def.Changelog.Name, offsetsTopic}, false)
+			err = h.producer.markers.complete(ctx, ids, []string{h.def.Changelog.Name, offsetsTopic}, false)
 		}
 	}
 	if err != nil && ctx.Err() == nil {

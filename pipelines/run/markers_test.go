@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -45,7 +44,7 @@ func newAccident(ctx context.Context, t *testing.T, state string, ahead int16) *
 		t.Fatal(err)
 	}
 	var err error
-	if a.p, err = newProducer(ctx, w.config().withDefaults(), "syncline.party.0", 4<<20, []string{a.topic}, w.cl); err != nil {
+	if a.p, err = newProducer(ctx, w.config().withDefaults(), "syncline.party.0", 4<<20, []string{a.topic}, w.admin); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.p.cl.Close() })
@@ -131,7 +130,7 @@ func TestLostMarkersAreWritten(t *testing.T) {
 			defer cancel()
 			a := newAccident(ctx, t, c.state, c.ahead)
 			c.decide(a)
-			err := a.p.complete(ctx, []string{a.p.txnID}, []string{a.topic}, !c.others)
+			err := a.p.markers.complete(ctx, []string{a.p.txnID}, []string{a.topic}, !c.others)
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -160,7 +159,7 @@ func TestATransactionThatBeginsIsNotLost(t *testing.T) {
 		a.epoch++ // what the coordinator says from now on
 		return nil, nil, false
 	})
-	lost, _, err := lostMarkers(ctx, kadm.NewClient(a.p.cl), []string{a.p.txnID}, []string{a.topic})
+	lost, _, err := lostMarkers(ctx, a.admin, []string{a.p.txnID}, []string{a.topic})
 	if err != nil || len(lost) > 0 || looks == 0 {
 		t.Errorf("lost %v, %v, after %d looks", lost, err, looks)
 	}

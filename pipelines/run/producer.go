@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -24,7 +26,9 @@ type producer struct {
 	serial uint64
 	owed   bool     // a new client has not taken the id over yet
 	topics []string // all that a transaction may touch
-	completer
+	log    *slog.Logger
+
+	markers markerWriter
 
 	failures atomic.Int64
 	failure  atomic.Pointer[error]
@@ -34,7 +38,7 @@ type producer struct {
 // newProducer makes the client; topics are those that it writes, admin serves
 // for questions. Until life ends, a lost connection is not taken up again before
 // the last transaction is decided.
-func newProducer(life context.Context, cfg Config, txnID string, share int, topics []string, admin *kgo.Client) (*producer, error) {
+func newProducer(life context.Context, cfg Config, txnID string, share int, topics []string, admin *kadm.Client) (*producer, error) {
 	codec, err := compression(cfg.Compression)
 	if err != nil {
 		return nil, err
@@ -43,9 +47,10 @@ func newProducer(life context.Context, cfg Config, txnID string, share int, topi
 	// transaction.version 2; 6 names topics by id, which this code does not.
 	versions := kversion.Stable()
 	versions.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 5)
+	log := cfg.Log.With("transactional_id", txnID)
 	p := &producer{
-		txnID: txnID, topics: append(slices.Clone(topics), offsetsTopic),
-		completer: completer{cl: admin, opts: cfg.connectOpts(txnID + ".log"), log: cfg.Log.With("transactional_id", txnID)},
+		txnID: txnID, topics: append(slices.Clone(topics), offsetsTopic), log: log,
+		markers: markerWriter{admin: admin, opts: cfg.connectOpts(txnID + ".log"), log: log},
 	}
 	p.opts = append(cfg.connectOpts(txnID),
 		kgo.MaxVersions(versions),
@@ -59,8 +64,8 @@ func newProducer(life context.Context, cfg Config, txnID string, share int, topi
 		// All of a transaction is produced at once and then flushed; the linger
 		// only keeps a batch from leaving with its first record.
 		kgo.ProducerLinger(20*time.Millisecond),
+		kgo.WithHooks(&gate{decide: func() { _ = p.insist(life) }}),
 	)
-	p.opts = append(p.opts, kgo.WithHooks(&gate{decide: func() { _ = p.insist(life) }}))
 	p.promise = func(_ *kgo.Record, err error) {
 		if err != nil {
 			p.failures.Add(1)
@@ -88,7 +93,7 @@ func (p *producer) fence(ctx context.Context) error {
 // completed makes sure that transactions which are over have their markers. It
 // is called where the broker may have had an accident, with nothing under way.
 func (p *producer) completed(ctx context.Context) error {
-	if err := p.complete(ctx, []string{p.txnID}, p.topics, true); err != nil {
+	if err := p.markers.complete(ctx, []string{p.txnID}, p.topics, true); err != nil {
 		return fmt.Errorf("transactional id %s: %w", p.txnID, err)
 	}
 	return nil

@@ -65,7 +65,7 @@ func (t *Transform) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hops, err := t.start(ctx, cl, admin)
+	hops, err := t.start(ctx, admin)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (t *Transform) prepare(ctx context.Context, cl *kgo.Client, admin *kadm.Cli
 	return version, nil
 }
 
-func (t *Transform) start(ctx context.Context, cl *kgo.Client, admin *kadm.Client) (hops []*hop, err error) {
+func (t *Transform) start(ctx context.Context, admin *kadm.Client) (hops []*hop, err error) {
 	defer func() {
 		if err != nil {
 			for _, h := range hops {
@@ -131,7 +131,7 @@ func (t *Transform) start(ctx context.Context, cl *kgo.Client, admin *kadm.Clien
 		return nil, err
 	}
 	for _, def := range t.hops {
-		h := t.newHop(def, cl, admin, owned)
+		h := t.newHop(def, admin, owned)
 		hops = append(hops, h)
 		found, err := t.inputs(ctx, h, owned)
 		if err != nil {
@@ -144,10 +144,10 @@ func (t *Transform) start(ctx context.Context, cl *kgo.Client, admin *kadm.Clien
 	return hops, nil
 }
 
-func (t *Transform) newHop(def Hop, cl *kgo.Client, admin *kadm.Client, owned []Topic) *hop {
+func (t *Transform) newHop(def Hop, admin *kadm.Client, owned []Topic) *hop {
 	cfg := t.cfg
 	h := &hop{
-		def: def, cfg: cfg, questions: cl, admin: admin,
+		def: def, cfg: cfg, admin: admin,
 		group:    cfg.Prefix + "." + def.Name,
 		clientID: fmt.Sprintf("%s.%s.%d", cfg.Prefix, def.Name, cfg.Slot),
 		log:      cfg.Log.With(slog.String("hop", def.Name)),
@@ -163,6 +163,7 @@ func (t *Transform) newHop(def Hop, cl *kgo.Client, admin *kadm.Client, owned []
 	if cfg.LetterTopic.Name != "" && !slices.Contains(h.outputs, cfg.LetterTopic) {
 		h.outputs = append(h.outputs, cfg.LetterTopic)
 	}
+	h.inputPartitions = partitionsAbout * len(def.Inputs)
 	for _, topic := range owned {
 		if !slices.Contains(def.Inputs, topic.Name) {
 			continue
@@ -170,7 +171,7 @@ func (t *Transform) newHop(def Hop, cl *kgo.Client, admin *kadm.Client, owned []
 		if topic.Cleanup == Queue && t.readers(topic.Name) == 1 {
 			h.queues[topic.Name] = true
 		}
-		h.inputPartitions += int(topic.Partitions)
+		h.inputPartitions += int(topic.Partitions) - partitionsAbout
 		h.ownChangelog = len(def.Inputs) == 1 && topic.Partitions == def.Changelog.Partitions
 	}
 	h.life, h.cancel = context.WithCancelCause(context.Background())

@@ -199,9 +199,7 @@ func (t *Table) Restore(key string, value []byte) {
 	case it == nil:
 		it = t.add(key)
 	}
-	if value != nil {
-		value = append(make([]byte, 0, len(value)), value...)
-	}
+	value = bytes.Clone(value)
 	t.account(key, it.value, value)
 	if it.value = value; value == nil {
 		t.remove(it)
