@@ -2,9 +2,13 @@ package change
 
 import (
 	"bytes"
+	"encoding/hex"
+	"errors"
 	"math"
 	"math/big"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"pgregory.net/rapid"
 )
@@ -94,6 +98,9 @@ func rows() *rapid.Generator[Row] {
 			Pos: positions().Draw(t, "pos"), Life: positions().Draw(t, "life"),
 			Commit: Instant{Micros: rapid.Int64().Draw(t, "commit"), Approximate: rapid.Bool().Draw(t, "approximate")},
 			Times:  milestonesGen().Draw(t, "times"), Party: values().Draw(t, "party"), Fields: rapid.SliceOfN(values(), 0, 5).Draw(t, "fields"),
+			Refused: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Refusal {
+				return Refusal{Field: rapid.IntRange(RefusedInvoiced, 40).Draw(t, "field"), Reason: text.Draw(t, "reason")}
+			}), 0, 2).Draw(t, "refused"),
 		}
 	})
 }
@@ -119,6 +126,28 @@ func TestRowsComeBack(t *testing.T) {
 			t.Fatal("a byte too many is not noticed")
 		}
 	})
+}
+
+// Rows that were stored before refusals were known are read, and a row without
+// any is written, byte for byte as then.
+func TestRowsWithoutRefusalsAreStoredAsBefore(t *testing.T) {
+	const stored = "01000363726d056f72646572013900013905746f706963000e0000000000040000000000000000000000000002070161040a"
+	r := Row{System: "crm", Entity: "order", Doc: "9", ID: "9", Topic: "topic", Pos: Position{LSN: 7}, Commit: Instant{Micros: 2}, Fields: []Value{OfString("a"), OfInt(5)}}
+	if got := hex.EncodeToString(AppendRow(nil, &r)); got != stored {
+		t.Errorf("stored as\n%s, before it was\n%s", got, stored)
+	}
+	b, err := hex.DecodeString(stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := DecodeRow(b); err != nil || back.Refused != nil || !back.Field(1).Equal(OfInt(5)) {
+		t.Errorf("%+v %v", back, err)
+	}
+	r.Refused = []Refusal{Refuse(1, errors.New(strings.Repeat("ü", 200)))}
+	back, err := DecodeRow(AppendRow(nil, &r))
+	if err != nil || !back.Refuses(1) || back.Refuses(RefusedRow) || len(back.Refused[0].Reason) > MaxRefusalReason || !utf8.ValidString(back.Refused[0].Reason) {
+		t.Errorf("%+v %v", back, err)
+	}
 }
 
 func TestDocumentsComeBack(t *testing.T) {

@@ -18,6 +18,8 @@ const maxCount = 1 << 20
 
 func appendUvarint(b []byte, n uint64) []byte { return binary.AppendUvarint(b, n) }
 
+func appendVarint(b []byte, n int64) []byte { return binary.AppendVarint(b, n) }
+
 func appendString(b []byte, s string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s)))
 	return append(b, s...)

@@ -73,8 +73,9 @@ type Row struct {
 	Commit  Instant  // of the current image
 	Since   Instant  // since when the fields that the catalog watches have their values
 	Times   Milestones
-	Party   Value   // String: native id of the customer; headers only
-	Fields  []Value // by field number of the shape; shorter than the shape means NULL for the rest
+	Party   Value     // String: native id of the customer; headers only
+	Fields  []Value   // by field number of the shape; shorter than the shape means NULL for the rest
+	Refused []Refusal // what could not be taken of the current image, by field; empty for a whole row
 }
 
 // Field returns the field of that number, Null where the row has none.
@@ -87,6 +88,13 @@ func (r *Row) Field(n int) Value {
 
 const rowFormat = 1
 
+// The flags of a stored row. What belongs to one that was added later stands
+// behind the fields, so that rows without it are as they always were.
+const (
+	flagDeleted = 1 << iota
+	flagRefused // the refusals follow the fields
+)
+
 // AppendRow appends the stored form of r.
 func AppendRow(b []byte, r *Row) []byte {
 	if b == nil {
@@ -95,7 +103,10 @@ func AppendRow(b []byte, r *Row) []byte {
 	b = append(b, rowFormat)
 	var flags byte
 	if r.Deleted {
-		flags = 1
+		flags |= flagDeleted
+	}
+	if len(r.Refused) > 0 {
+		flags |= flagRefused
 	}
 	b = append(b, flags)
 	for _, s := range [...]string{r.System, r.Entity, r.Doc, r.Part, r.ID, r.Topic} {
@@ -112,6 +123,9 @@ func AppendRow(b []byte, r *Row) []byte {
 	b = appendUvarint(b, uint64(len(r.Fields)))
 	for i := range r.Fields {
 		b = appendValue(b, r.Fields[i])
+	}
+	if len(r.Refused) > 0 {
+		b = appendRefusals(b, r.Refused)
 	}
 	return b
 }
@@ -151,21 +165,29 @@ func (r *Row) sizeHint() int {
 	for i := range r.Fields {
 		n += 8 + len(r.Fields[i].Bytes)
 	}
+	for i := range r.Refused {
+		n += 4 + len(r.Refused[i].Reason)
+	}
 	return n
 }
 
 func (d *decoder) row(r *Row, a *Arena) {
-	d.rowHead(r)
+	flags := d.rowHead(r)
 	n := d.count()
 	r.Fields = a.values.take(n)
 	for i := range r.Fields {
 		r.Fields[i] = d.value()
 	}
+	if flags&flagRefused != 0 {
+		r.Refused = d.refusals()
+	}
 }
 
-func (d *decoder) rowHead(r *Row) {
+// rowHead reads what stands before the fields and returns the flags.
+func (d *decoder) rowHead(r *Row) byte {
 	d.format(rowFormat)
-	r.Deleted = d.byte()&1 != 0
+	flags := d.byte()
+	r.Deleted = flags&flagDeleted != 0
 	for _, s := range [...]*string{&r.System, &r.Entity, &r.Doc, &r.Part, &r.ID, &r.Topic} {
 		*s = d.string()
 	}
@@ -175,8 +197,9 @@ func (d *decoder) rowHead(r *Row) {
 		r.Times[i] = d.instant()
 	}
 	r.Party = d.value()
+	return flags
 }
 
 // StoredDeleted tells of a stored row, without decoding it, whether it is a
 // deleted one.
-func StoredDeleted(b []byte) bool { return len(b) > 1 && b[1]&1 != 0 }
+func StoredDeleted(b []byte) bool { return len(b) > 1 && b[1]&flagDeleted != 0 }
