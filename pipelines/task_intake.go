@@ -41,32 +41,37 @@ func (t *intakeTask) Process(m *run.Message, out run.Emitter) change.Verdict {
 	if m.Value == nil {
 		return t.op.Tombstone(at)
 	}
-	if size := len(m.Key) + len(m.Value); size > t.config.MaxRecordBytes {
-		return t.op.Refuse(at, intake.ReasonTooLarge, fmt.Errorf("the record has %d bytes, the limit is %d: raise max_record_bytes if this is real data", size, t.config.MaxRecordBytes))
-	}
+	o := intakeOutput{out: out, records: t.records}
 	if t.image == nil {
 		t.image = make(intake.Image, len(t.src.Want()))
 		t.key = make([]change.Value, len(t.src.Key))
 	}
-	if v := t.decode(m, at, m.Value, t.plans.value, t.image); v.Kind != change.Pass {
+	size := len(m.Key) + len(m.Value)
+	if len(m.Key) <= t.config.MaxRecordBytes {
+		// The key first: whatever the value is, the letter is then its row's.
+		if v := t.decode(m, at, m.Key, t.plans.key, t.key, o); v.Kind != change.Pass {
+			return v
+		}
+		id, err := t.src.KeyID(t.key)
+		if err != nil {
+			return t.op.Refuse(at, intake.ReasonKey, err, o)
+		}
+		at.Key = id
+	}
+	if size > t.config.MaxRecordBytes {
+		return t.op.Refuse(at, intake.ReasonTooLarge, fmt.Errorf("the record has %d bytes, the limit is %d: raise max_record_bytes if this is real data", size, t.config.MaxRecordBytes), o)
+	}
+	if v := t.decode(m, at, m.Value, t.plans.value, t.image, o); v.Kind != change.Pass {
 		return v
 	}
-	if v := t.decode(m, at, m.Key, t.plans.key, t.key); v.Kind != change.Pass {
-		return v
-	}
-	id, err := t.src.KeyID(t.key)
-	if err != nil {
-		return t.op.Refuse(at, intake.ReasonKey, err)
-	}
-	at.Key = id
-	return t.op.Apply(at, t.image, intakeOutput{out: out, records: t.records})
+	return t.op.Apply(at, t.image, o)
 }
 
-// decode reads a key or a value into out, or says what becomes of the record.
-func (t *intakeTask) decode(m *run.Message, at intake.Place, framed []byte, find func(*intake.Source, int) (*projection.Plan, error), out []change.Value) change.Verdict {
+// decode reads a key or a value into into, or says what becomes of the record.
+func (t *intakeTask) decode(m *run.Message, at intake.Place, framed []byte, find func(*intake.Source, int) (*projection.Plan, error), into []change.Value, out intake.Output) change.Verdict {
 	id, payload, err := registry.Unframe(framed)
 	if err != nil {
-		return t.op.Refuse(at, reasonFrame, err)
+		return t.op.Refuse(at, reasonFrame, err, out)
 	}
 	plan, err := find(t.src, id)
 	switch {
@@ -75,14 +80,14 @@ func (t *intakeTask) decode(m *run.Message, at intake.Place, framed []byte, find
 		if m.Waited < t.config.UnknownSchemaWait {
 			return change.Waiting(reasonUnknownSchema, err)
 		}
-		return t.op.Refuse(at, reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared in %s: %w", id, t.config.UnknownSchemaWait, err))
+		return t.op.Refuse(at, reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared in %s: %w", id, t.config.UnknownSchemaWait, err), out)
 	case errors.Is(err, registry.ErrUnreachable):
 		return change.Waiting(reasonNoRegistry, err)
 	default:
-		return t.op.Refuse(at, reasonSchema, fmt.Errorf("schema id %d: %w", id, err))
+		return t.op.Refuse(at, reasonSchema, fmt.Errorf("schema id %d: %w", id, err), out)
 	}
-	if err := plan.Decode(payload, out); err != nil {
-		return t.op.Refuse(at, reasonAvro, fmt.Errorf("schema id %d: %w", id, err))
+	if err := plan.Decode(payload, into); err != nil {
+		return t.op.Refuse(at, reasonAvro, fmt.Errorf("schema id %d: %w", id, err), out)
 	}
 	return change.Verdict{}
 }

@@ -168,7 +168,7 @@ func convert(v change.Value, kind change.Kind) (change.Value, error) {
 		}
 	case change.Date:
 		if v.Kind == change.Timestamp {
-			return change.OfDate(floorDiv(v.Int, 86_400_000_000)), nil
+			return change.OfDate(floorDiv(v.Int, dayMicros)), nil
 		}
 	case change.Bool:
 		if v.Kind == change.Int && (v.Int == 0 || v.Int == 1) {
@@ -183,12 +183,17 @@ func convert(v change.Value, kind change.Kind) (change.Value, error) {
 const (
 	firstDay     = -25_567 // 1900-01-01
 	lastDay      = 120_529 // 2299-12-31
-	amountDigits = 14      // before the point
+	dayMicros    = 86_400_000_000
+	amountDigits = 14 // before the point
 )
 
 // bounded refuses what would have to be changed in silence later on.
 func bounded(v change.Value) error {
 	switch v.Kind {
+	case change.Timestamp:
+		if v.Int < firstDay*dayMicros || v.Int >= (lastDay+1)*dayMicros {
+			return fmt.Errorf("the time %d (microseconds since 1970) is outside 1900-01-01 to 2299-12-31", v.Int)
+		}
 	case change.Date:
 		if v.Int < firstDay || v.Int > lastDay {
 			return fmt.Errorf("the date %s is outside 1900-01-01 to 2299-12-31: map open ends to NULL at the source or leave the field out of the catalog", time.Unix(v.Int*86_400, 0).UTC().Format(time.DateOnly))

@@ -57,8 +57,9 @@ type Intake struct {
 	dirty bool
 	key   []byte
 	// arena and fields hold the old and the new row of one Apply.
-	arena  change.Arena
-	fields []change.Value
+	arena   change.Arena
+	fields  []change.Value
+	refused []change.Refusal
 }
 
 // New returns the operator of one partition of the source's topic.
@@ -92,11 +93,26 @@ func (k *Intake) seen(at Place) {
 }
 
 // Refuse counts a record that could not even be decoded, and returns the verdict
-// that parks it.
-func (k *Intake) Refuse(at Place, reason string, err error) change.Verdict {
+// that parks it. Where its key names a row that is known, the row says from then
+// on that its newest change is missing, until its next good image.
+func (k *Intake) Refuse(at Place, reason string, err error, out Output) change.Verdict {
 	k.seen(at)
-	k.count.Letters++
-	return change.Parked(reason, err)
+	if at.Key == "" {
+		k.count.Letters++
+		return change.Parked(reason, err)
+	}
+	if stored := k.store.Get(k.rowKey(at.Key)); stored != nil {
+		k.arena.Reset()
+		row, err := k.arena.Row(stored)
+		if err != nil {
+			return change.Stopped("state.corrupt", fmt.Errorf("row %s: %w", at.Key, err))
+		}
+		if !row.Deleted && !row.Refuses(change.RefusedRow) {
+			row.Refused = append(row.Refused, change.Refuse(change.RefusedRow, fmt.Errorf("%s at offset %d of partition %d", reason, at.Offset, at.Partition)))
+			k.put(&row, &row, out)
+		}
+	}
+	return k.parkAs(at, at.Key, reason, err)
 }
 
 // Tombstone takes a record without a value. It has no position, so it is
@@ -108,9 +124,10 @@ func (k *Intake) Tombstone(at Place) change.Verdict {
 	return change.Dropped(ReasonTombstone)
 }
 
-// Apply takes one decoded change and judges it. A verdict of Park leaves the
-// row's state as it was, and remembers the letter so that the next good image
-// of the row can heal it.
+// Apply takes one decoded change and judges it. A verdict of Park remembers the
+// letter, so that the next good image of the row can heal it. It leaves the
+// row's state as it was, but for an image of which only some values are refused:
+// the others count, the row says which do not, and the letter says why.
 func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 	k.seen(at)
 	h, err := k.src.header(img)
@@ -132,11 +149,12 @@ func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 			return change.Stopped("state.corrupt", fmt.Errorf("row %s: %w", h.id, err))
 		}
 		old = &r
-		if order := h.pos.Compare(old.Pos); order <= 0 {
+		order := h.pos.Compare(old.Pos)
+		if order < 0 || order == 0 && (len(old.Refused) == 0 || !k.mended(h, img, old)) {
 			return k.overtaken(at, h, img, old, order, out)
 		}
 	}
-	row, err := k.row(h, img, old)
+	row, refused, err := k.row(h, img, old)
 	if err != nil {
 		return k.park(at, h.id, err)
 	}
@@ -144,10 +162,22 @@ func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 		k.count.Suspicious = 0
 	}
 	k.count.LastEvent = max(k.count.LastEvent, row.Commit.Micros)
-	k.heal(h.id, out)
+	if len(row.Refused) == 0 {
+		k.heal(h.id, out)
+	}
 	k.leave(old, &row, out)
 	k.put(&row, old, out)
+	if refused != nil {
+		return k.park(at, h.id, refused)
+	}
 	return change.Verdict{}
+}
+
+// mended reports whether an image that was refused in part can be taken whole by
+// now: another catalog reads it, or it is the good one behind a mark.
+func (k *Intake) mended(h header, img Image, old *change.Row) bool {
+	row, _, err := k.row(h, img, old)
+	return err == nil && len(row.Refused) == 0
 }
 
 // overtaken judges an image that is not newer than the stored one. It changes
@@ -181,7 +211,7 @@ func (k *Intake) overtaken(at Place, h header, img Image, old *change.Row, order
 	}
 	if h.op != opDelete {
 		phase, err := k.phase(img)
-		if err == nil && old.Times.Merge(k.src.times(h, img, phase)) {
+		if err == nil && old.Times.Merge(k.overtakenTimes(h, img, phase, old)) {
 			b := change.AppendRow(nil, old)
 			k.store.Put(k.rowKey(h.id), b)
 			if old.Doc != "" {
@@ -195,63 +225,67 @@ func (k *Intake) overtaken(at Place, h header, img Image, old *change.Row, order
 	return change.Dropped(ReasonStale)
 }
 
-// row makes the canonical row of an image that is to be applied.
-func (k *Intake) row(h header, img Image, old *change.Row) (change.Row, error) {
+// row makes the canonical row of an image that is to be applied. refused says
+// which of its values are not taken, nil for none; err that the row cannot be
+// placed at all.
+func (k *Intake) row(h header, img Image, old *change.Row) (row change.Row, refused, err error) {
 	s := k.src
-	row := change.Row{System: s.System, Entity: s.Entity, Part: s.Part, ID: h.id, Topic: s.Topic, Pos: h.pos}
+	row = change.Row{System: s.System, Entity: s.Entity, Part: s.Part, ID: h.id, Topic: s.Topic, Pos: h.pos}
 	alive := old != nil && !old.Deleted
 	if old != nil && old.Deleted {
 		row.Life = h.pos
 	} else if alive {
 		row.Life = old.Life
 	}
-	row.Commit = s.commit(h, img)
+	k.refused = k.refused[:0]
+	row.Commit = k.commit(h, img)
 	if h.op == opDelete {
 		row.Deleted = true
 		row.Life = h.pos
 		if alive {
 			row.Doc = old.Doc
 		}
-		return row, nil
+		return row, nil, nil
 	}
 	row.Doc = h.id
 	if s.Part != "" {
-		if img[s.parent].Kind == change.Unavailable && alive {
-			row.Doc = old.Doc
-		} else if row.Doc = ""; !img[s.parent].IsNull() {
-			t, err := Text(img[s.parent])
-			if err != nil {
-				return row, fmt.Errorf("column %s: %w", s.Parent, err)
-			}
-			row.Doc = t
+		if row.Doc, err = k.parent(img, old, alive); err != nil {
+			return row, nil, err
 		}
 	}
 	k.fields = slices.Grow(k.fields[:0], len(s.Fields))[:len(s.Fields)]
 	row.Fields = k.fields
 	for i := range s.Fields {
 		v, keep, err := s.Fields[i].value(img, s.shape.Fields[i].Kind)
-		if err != nil {
-			return row, fmt.Errorf("field %s: %w", s.shape.Fields[i].Name, err)
+		if err == nil && !keep && v.IsNull() && s.shape.Fields[i].Need {
+			err = fmt.Errorf("NULL, but %s needs it", s.Entity)
 		}
-		if keep {
+		if err != nil {
+			if err = fmt.Errorf("field %s: %w", s.shape.Fields[i].Name, err); !alive && s.shape.Fields[i].Need {
+				return row, nil, err
+			}
+			k.refuse(i, err)
+		}
+		if keep || err != nil {
+			v = change.Value{}
 			if alive {
 				v = old.Field(i)
-			} else {
+			} else if keep {
 				k.count.Unavailable++
 			}
-		}
-		if v.IsNull() && s.shape.Fields[i].Need {
-			return row, fmt.Errorf("field %s: NULL, but %s needs it", s.shape.Fields[i].Name, s.Entity)
 		}
 		row.Fields[i] = v
 	}
 	if s.Party != nil {
 		v, keep, err := s.Party.value(img, change.String)
 		if err != nil {
-			return row, fmt.Errorf("party: %w", err)
+			k.refuse(change.RefusedParty, fmt.Errorf("party: %w", err))
 		}
-		if keep && alive {
-			v = old.Party
+		if keep || err != nil {
+			v = change.Value{}
+			if alive {
+				v = old.Party
+			}
 		}
 		row.Party = v
 	}
@@ -259,15 +293,67 @@ func (k *Intake) row(h header, img Image, old *change.Row) (change.Row, error) {
 	if s.phase >= 0 {
 		phase = string(row.Fields[s.phase].Bytes)
 	}
-	row.Times = s.times(h, img, phase)
+	row.Times = k.times(h, img, phase)
+	refused = k.refusals()
 	if alive {
-		row.Times.Merge(old.Times)
+		k.inherit(&row, old, h.snapshot)
+	}
+	if len(k.refused) > 0 {
+		row.Refused = k.refused
 	}
 	row.Since = row.Commit
 	if alive && sameFields(old, &row) {
 		row.Since = old.Since
 	}
-	return row, nil
+	return row, refused, nil
+}
+
+// parent is the native id of the document that a child row belongs to, "" for
+// none.
+func (k *Intake) parent(img Image, old *change.Row, alive bool) (string, error) {
+	switch v := img[k.src.parent]; {
+	case v.Kind == change.Unavailable && alive:
+		return old.Doc, nil
+	case v.IsNull():
+		return "", nil
+	default:
+		t, err := Text(v)
+		if err == nil {
+			return t, nil
+		}
+		err = fmt.Errorf("column %s: %w", k.src.Parent, err)
+		if !alive {
+			return "", err
+		}
+		k.refuse(change.RefusedParent, err)
+		return old.Doc, nil
+	}
+}
+
+// inherit takes over the milestones that earlier images of this life have
+// shown. One that was refused stays unknown: a later commit that shows the same
+// is not the first, and would be taken for it. Another snapshot can give it.
+func (k *Intake) inherit(row, old *change.Row, snapshot bool) {
+	for m := range row.Times {
+		if f, refused := old.Refusal(change.RefusedCreated - m); refused && !snapshot {
+			row.Times[m] = change.Instant{}
+			k.refused = append(k.refused, f)
+		}
+	}
+	row.Times.Merge(old.Times)
+}
+
+func (k *Intake) refuse(field int, err error) {
+	k.refused = append(k.refused, change.Refuse(field, err))
+}
+
+// refusals is what a letter says of the values refused so far, nil for none.
+func (k *Intake) refusals() error {
+	var all []error
+	for _, r := range k.refused {
+		all = append(all, errors.New(r.Reason))
+	}
+	return errors.Join(all...)
 }
 
 // leave tells the old document that a moved row is no longer its own.
@@ -297,31 +383,59 @@ func (k *Intake) phase(img Image) (string, error) {
 }
 
 // times are the milestones that one image shows.
-func (s *Source) times(h header, img Image, phase string) change.Milestones {
+func (k *Intake) times(h header, img Image, phase string) change.Milestones {
 	var m change.Milestones
-	for i, r := range s.Times {
+	for i, r := range k.src.Times {
 		if r == nil || len(r.Phases) > 0 && !slices.Contains(r.Phases, phase) {
 			continue
 		}
-		m[i] = s.instant(h, img, r.snapshot)
+		at, err := k.src.instant(h, img, r.snapshot, r.Snapshot)
+		if err != nil {
+			k.refuse(change.RefusedCreated-i, fmt.Errorf("milestone %s: %w", change.MilestoneNames[i], err))
+			continue
+		}
+		m[i] = at
 	}
 	return m
 }
 
-func (s *Source) commit(h header, img Image) change.Instant { return s.instant(h, img, s.changed) }
+// overtakenTimes are those that an overtaken image may still add: not a milestone
+// of which an earlier image was refused (see inherit).
+func (k *Intake) overtakenTimes(h header, img Image, phase string, old *change.Row) change.Milestones {
+	m := k.times(h, img, phase)
+	for i := range m {
+		if !h.snapshot && old.Refuses(change.RefusedCreated-i) {
+			m[i] = change.Instant{}
+		}
+	}
+	return m
+}
+
+// commit is the time of the image.
+func (k *Intake) commit(h header, img Image) change.Instant {
+	at, err := k.src.instant(h, img, k.src.changed, k.src.Changed)
+	if err != nil {
+		k.refuse(change.RefusedCommit, err)
+		return change.Instant{Micros: h.micros, Approximate: true}
+	}
+	return at
+}
 
 // instant is the time of an image: the commit, or for a snapshot row, whose
 // commit is not known, the first of the columns that is not NULL.
-func (s *Source) instant(h header, img Image, columns []int) change.Instant {
+func (s *Source) instant(h header, img Image, columns []int, names []string) (change.Instant, error) {
 	if !h.snapshot {
-		return change.Instant{Micros: h.micros}
+		return change.Instant{Micros: h.micros}, nil
 	}
-	for _, c := range columns {
+	for n, c := range columns {
 		if img[c].Kind == change.Timestamp {
-			return change.Instant{Micros: img[c].Int, Approximate: true}
+			if err := bounded(img[c]); err != nil {
+				return change.Instant{}, fmt.Errorf("column %s: %w", names[n], err)
+			}
+			return change.Instant{Micros: img[c].Int, Approximate: true}, nil
 		}
 	}
-	return change.Instant{Micros: h.micros, Approximate: true}
+	return change.Instant{Micros: h.micros, Approximate: true}, nil
 }
 
 // sameFields reports whether what Since watches is unchanged: the document and
@@ -367,6 +481,3 @@ func (k *Intake) rowKey(id string) []byte {
 	k.key = append(append(k.key[:0], 'r'), id...)
 	return k.key
 }
-
-// ErrTooLarge says that a record passes the size limit.
-var ErrTooLarge = errors.New("the record is larger than the limit")

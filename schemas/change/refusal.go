@@ -39,12 +39,18 @@ func Refuse(field int, err error) Refusal {
 
 // Refuses reports whether the value of a field was refused.
 func (r *Row) Refuses(field int) bool {
-	for i := range r.Refused {
-		if r.Refused[i].Field == field {
-			return true
+	_, refused := r.Refusal(field)
+	return refused
+}
+
+// Refusal returns what was said when the value of a field was refused.
+func (r *Row) Refusal(field int) (Refusal, bool) {
+	for _, f := range r.Refused {
+		if f.Field == field {
+			return f, true
 		}
 	}
-	return false
+	return Refusal{}, false
 }
 
 func appendRefusals(b []byte, list []Refusal) []byte {

@@ -7,7 +7,7 @@ type VerdictKind uint8
 const (
 	Pass VerdictKind = iota // applied
 	Drop                    // rightly without effect on state (repeated, stale); counted under Reason
-	Park                    // cannot be processed: a letter is written in the same transaction, the rest goes on
+	Park                    // cannot be processed, or not in every value: a letter is written in the same transaction, the rest goes on
 	Wait                    // cannot be processed yet (unknown schema id): its partition pauses at this record and asks again
 	Stop                    // going on would be wrong (a restored source, a broken invariant): the task stops loudly
 )
