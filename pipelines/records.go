@@ -15,9 +15,17 @@ import (
 	"syncline/schemas/registry"
 )
 
+// The records that are no canonical entities, by their names in schemas/avsc.
+const (
+	recordLetter = "letter"
+	recordFeed   = "feed"
+)
+
 // records frames Avro records with the registry's ids of their schemas.
 type records struct {
-	ids map[string]int // by entity
+	names  Names
+	topics map[string]string // by name in schemas/avsc
+	ids    map[string]int
 
 	mu      sync.Mutex // the encoder is shared by the hops' letters and feeds
 	encoder *canonical.Encoder
@@ -26,18 +34,20 @@ type records struct {
 // registerRecords registers every schema under "<topic>-value". A schema that is
 // not compatible with the version before it is refused by the registry, and the
 // pipelines do not start.
-func registerRecords(ctx context.Context, schemas Schemas) (*records, error) {
+func registerRecords(ctx context.Context, schemas Schemas, names Names) (*records, error) {
 	encoder, err := canonical.NewEncoder()
 	if err != nil {
 		return nil, err
 	}
-	r := &records{ids: map[string]int{}, encoder: encoder}
-	topics := map[string]string{"letter": TopicLetters, "feed": TopicFeeds}
-	for _, t := range account.Topics() {
-		topics[t.String()] = canonicalTopic + t.String()
+	r := &records{names: names, topics: map[string]string{}, ids: map[string]int{}, encoder: encoder}
+	for _, name := range []string{recordLetter, recordFeed} {
+		r.topics[name] = names.Record(name)
 	}
-	for _, entity := range slices.Sorted(maps.Keys(topics)) {
-		topic := topics[entity]
+	for _, t := range account.Topics() {
+		r.topics[t.String()] = names.Record(t.String())
+	}
+	for _, entity := range slices.Sorted(maps.Keys(r.topics)) {
+		topic := r.topics[entity]
 		text, err := avsc.Text(entity)
 		if err != nil {
 			return nil, err
@@ -64,12 +74,12 @@ func (r *records) encode(entity string, rec any) ([]byte, error) {
 }
 
 func (r *records) feed(out run.Emitter, f *canonical.FeedRecord) error {
-	b, err := r.encode("feed", f)
+	b, err := r.encode(recordFeed, f)
 	if err != nil {
 		return err
 	}
 	key := []byte(feedKey(f))
-	out.Emit(TopicFeeds, key, key, b)
+	out.Emit(r.names.Feeds, key, key, b)
 	return nil
 }
 
@@ -83,8 +93,8 @@ func (r *records) letter(l change.Letter) (topic string, partitionKey, key, valu
 		Hop: l.Hop, Reason: l.Reason, Message: l.Message, Healed: l.Healed, Key: clip(l.Key), Value: clip(l.Value),
 	}
 	k := []byte(letterKey(l))
-	b, err := r.encode("letter", rec)
-	return TopicLetters, k, k, b, err
+	b, err := r.encode(recordLetter, rec)
+	return r.names.Letters, k, k, b, err
 }
 
 func clip(b []byte) *[]byte {

@@ -15,19 +15,6 @@ import (
 	"syncline/processors/party"
 )
 
-// Intake is the name of the hop that reads the sources' topics.
-const Intake = "intake"
-
-// The topics that the pipelines own.
-const (
-	TopicRows      = "syncline.rows"
-	TopicDocuments = "syncline.documents"
-	TopicAccounts  = "syncline.accounts"
-	TopicLetters   = "syncline.letters"
-	TopicFeeds     = "syncline.feeds"
-	canonicalTopic = "canonical."
-)
-
 // Schemas is what the spine needs of a schema registry; the registry's client
 // has it.
 type Schemas interface {
@@ -39,6 +26,7 @@ type Schemas interface {
 type Config struct {
 	Catalog    *catalog.Catalog
 	Schemas    Schemas
+	Names      Names // of the owned topics; default DefaultNames
 	Partitions int32 // of every owned topic; fixed at first start; default 4
 	// UnknownSchemaWait is how long a record may wait for its schema id to appear
 	// in the registry before it becomes a letter; default 60 s.
@@ -73,7 +61,10 @@ func Build(ctx context.Context, c Config) (*Spine, error) {
 	if err != nil {
 		return nil, err
 	}
-	records, err := registerRecords(ctx, c.Schemas)
+	if problems := c.Catalog.Owned(c.Names.Owns); len(problems) > 0 {
+		return nil, problems
+	}
+	records, err := registerRecords(ctx, c.Schemas, c.Names)
 	if err != nil {
 		return nil, err
 	}
@@ -91,36 +82,36 @@ func Build(ctx context.Context, c Config) (*Spine, error) {
 	compacted := func(name string) run.Topic {
 		return run.Topic{Name: name, Partitions: c.Partitions, Cleanup: run.Compact}
 	}
-	letters, feeds := compacted(TopicLetters), compacted(TopicFeeds)
+	names := c.Names
+	letters, feeds := compacted(names.Letters), compacted(names.Feeds)
 
-	s := &Spine{Letters: &Letters{records: records}, Delivered: []string{TopicLetters, TopicFeeds}}
+	s := &Spine{Letters: &Letters{records: records}, Delivered: names.Delivered()}
 	canonical := []run.Topic{letters}
 	for _, t := range account.Topics() {
-		canonical = append(canonical, compacted(canonicalTopic+t.String()))
-		s.Delivered = append(s.Delivered, canonicalTopic+t.String())
+		canonical = append(canonical, compacted(names.Record(t.String())))
 	}
 	s.Hops = []run.Hop{
 		{
-			Name: Intake, Inputs: inputs, Outputs: []run.Topic{queue(TopicRows), letters, feeds}, Changelog: compacted("syncline.intake.changelog"),
+			Name: Intake, Inputs: inputs, Outputs: []run.Topic{queue(names.Rows), letters, feeds}, Changelog: compacted(names.Changelog(Intake)),
 			NewTask: func(i run.TaskInfo) (run.Task, error) {
 				src := byTopic[i.Topic]
 				return &intakeTask{config: &c, src: src, op: intake.New(src, i.Store), plans: plans, records: records, info: i}, nil
 			},
 		},
 		{
-			Name: "document", Inputs: []string{TopicRows}, Outputs: []run.Topic{queue(TopicDocuments), letters, feeds}, Changelog: compacted("syncline.document.changelog"),
+			Name: HopDocument, Inputs: []string{names.Rows}, Outputs: []run.Topic{queue(names.Documents), letters, feeds}, Changelog: compacted(names.Changelog(HopDocument)),
 			NewTask: func(i run.TaskInfo) (run.Task, error) {
 				return &documentTask{op: document.New(i.Store, c.Limits), records: records, partition: i.Partition}, nil
 			},
 		},
 		{
-			Name: "party", Inputs: []string{TopicDocuments}, Outputs: []run.Topic{queue(TopicAccounts), letters}, Changelog: compacted("syncline.party.changelog"),
+			Name: HopParty, Inputs: []string{names.Documents}, Outputs: []run.Topic{queue(names.Accounts), letters}, Changelog: compacted(names.Changelog(HopParty)),
 			NewTask: func(i run.TaskInfo) (run.Task, error) {
-				return &partyTask{op: party.New(identity, i.Store)}, nil
+				return &partyTask{op: party.New(identity, i.Store), accounts: names.Accounts}, nil
 			},
 		},
 		{
-			Name: "account", Inputs: []string{TopicAccounts}, Outputs: canonical, Changelog: compacted("syncline.account.changelog"),
+			Name: HopAccount, Inputs: []string{names.Accounts}, Outputs: canonical, Changelog: compacted(names.Changelog(HopAccount)),
 			NewTask: func(i run.TaskInfo) (run.Task, error) {
 				op, err := account.New(accounts, i.Store)
 				if err != nil {
@@ -134,6 +125,9 @@ func Build(ctx context.Context, c Config) (*Spine, error) {
 }
 
 func (c Config) withDefaults() Config {
+	if c.Names == (Names{}) {
+		c.Names = DefaultNames()
+	}
 	if c.Partitions == 0 {
 		c.Partitions = 4
 	}

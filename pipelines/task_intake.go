@@ -123,7 +123,7 @@ type intakeOutput struct {
 
 func (o intakeOutput) Row(r *change.Row, stored []byte) {
 	doc := []byte(r.System + "/" + r.Entity + "/" + r.Doc)
-	o.out.Emit(TopicRows, doc, doc, stored)
+	o.out.Emit(o.records.names.Rows, doc, doc, stored)
 }
 
 func (o intakeOutput) Healed(l change.Letter) {

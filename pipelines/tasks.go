@@ -29,11 +29,11 @@ func (t *documentTask) Process(m *run.Message, _ run.Emitter) change.Verdict {
 }
 
 func (t *documentTask) Flush(out run.Emitter) error {
-	if err := t.op.Flush(documentOutput{out}); err != nil {
+	if err := t.op.Flush(documentOutput{out: out, topic: t.records.names.Documents}); err != nil {
 		return err
 	}
 	for _, w := range t.op.Waits() {
-		f := &canonical.FeedRecord{Topic: w.Topic, Hop: "document", Partition: t.partition, Version: w.Version, Waiting: w.Rows}
+		f := &canonical.FeedRecord{Topic: w.Topic, Hop: HopDocument, Partition: t.partition, Version: w.Version, Waiting: w.Rows}
 		if w.Since > 0 {
 			f.WaitingSince = &w.Since
 		}
@@ -47,7 +47,10 @@ func (t *documentTask) Flush(out run.Emitter) error {
 func (t *documentTask) Advance(int, run.Emitter) (bool, error) { return false, nil }
 func (t *documentTask) Reset()                                 { t.op.Reset() }
 
-type documentOutput struct{ out run.Emitter }
+type documentOutput struct {
+	out   run.Emitter
+	topic string
+}
 
 func (o documentOutput) Document(h change.DocumentHead, stored []byte) {
 	key, document := documentKey(h)
@@ -55,7 +58,7 @@ func (o documentOutput) Document(h change.DocumentHead, stored []byte) {
 	if h.Party != "" {
 		by = []byte(h.System + "/" + h.Party)
 	}
-	o.out.Emit(TopicDocuments, by, key, stored)
+	o.out.Emit(o.topic, by, key, stored)
 }
 
 // documentKey is the key of a document's records; its first bytes name the
@@ -70,23 +73,29 @@ func documentKey(h change.DocumentHead) (key []byte, document int) {
 }
 
 // partyTask finds the account of documents.
-type partyTask struct{ op *party.Operator }
+type partyTask struct {
+	op       *party.Operator
+	accounts string // topic
+}
 
 func (t *partyTask) Process(m *run.Message, out run.Emitter) change.Verdict {
 	h, err := change.DecodeDocumentHead(m.Value)
 	if err != nil {
 		return change.Stopped(reasonCorrupt, err)
 	}
-	return t.op.Apply(h, m.Value, partyOutput{out})
+	return t.op.Apply(h, m.Value, partyOutput{out: out, topic: t.accounts})
 }
 
 func (t *partyTask) Flush(run.Emitter) error { return nil }
 func (t *partyTask) Advance(budget int, out run.Emitter) (bool, error) {
-	return t.op.Advance(budget, partyOutput{out})
+	return t.op.Advance(budget, partyOutput{out: out, topic: t.accounts})
 }
 func (t *partyTask) Reset() {}
 
-type partyOutput struct{ out run.Emitter }
+type partyOutput struct {
+	out   run.Emitter
+	topic string
+}
 
 func (o partyOutput) Account(h change.DocumentHead, a *change.AccountDocument) {
 	key, document := documentKey(h)
@@ -94,7 +103,7 @@ func (o partyOutput) Account(h change.DocumentHead, a *change.AccountDocument) {
 	if a.Account.IsZero() {
 		by = key[:document]
 	}
-	o.out.Emit(TopicAccounts, by, key, change.AppendAccountDocument(nil, a))
+	o.out.Emit(o.topic, by, key, change.AppendAccountDocument(nil, a))
 }
 
 // accountTask makes canonical entities.
@@ -129,7 +138,8 @@ func (o accountOutput) Record(topic account.Topic, rec account.Versioned, encode
 	if head.AccountID != nil {
 		key, by = head.EntityID+"/"+*head.AccountID, *head.AccountID
 	}
-	o.out.Emit(canonicalTopic+topic.String(), []byte(by), []byte(key), o.records.frame(topic.String(), encoded))
+	entity := topic.String()
+	o.out.Emit(o.records.topics[entity], []byte(by), []byte(key), o.records.frame(entity, encoded))
 }
 
 func feedKey(f *canonical.FeedRecord) string {

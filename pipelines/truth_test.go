@@ -19,6 +19,7 @@ import (
 	"syncline/benchmarks/workload"
 	"syncline/benchmarks/workload/company"
 	"syncline/deploy/embedded/chtest"
+	"syncline/pipelines"
 	"syncline/schemas/change"
 	sink "syncline/sinks/clickhouse"
 )
@@ -81,7 +82,7 @@ func (w *world) delivered() iter.Seq[oracle.TopicRecord] {
 func (w *world) holdAgainst(t *testing.T, want oracle.Expected) {
 	t.Helper()
 	schema := func(ctx context.Context, id uint32) (string, error) { return w.schemas.SchemaByID(ctx, int(id)) }
-	report, err := oracle.CompareRecords(t.Context(), w.delivered(), schema, want)
+	report, err := oracle.CompareRecords(t.Context(), w.delivered(), schema, pipelines.DefaultNames().Record, want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,7 @@ func demand(t *testing.T, report oracle.Report) {
 // compares the views.
 func (w *world) sinkAll(t *testing.T, conn driver.Conn, database string, random *rand.Rand, want oracle.Expected) {
 	t.Helper()
-	s, err := sink.Open(sink.Options{Addresses: []string{engine.addr}, Database: database, Compression: sink.None}, w.schemas)
+	s, err := sink.Open(sink.Options{Topic: pipelines.DefaultNames().Record, Addresses: []string{engine.addr}, Database: database, Compression: sink.None}, w.schemas)
 	if err != nil {
 		t.Fatal(err)
 	}

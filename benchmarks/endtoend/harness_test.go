@@ -29,6 +29,7 @@ import (
 	"syncline/benchmarks/workload/company"
 	"syncline/deploy/embedded"
 	"syncline/deploy/local/kafkatest"
+	flows "syncline/pipelines"
 	"syncline/pipelines/cli"
 	"syncline/schemas/registry"
 )
@@ -52,12 +53,14 @@ func TestMain(m *testing.M) {
 
 // world is a platform with pipelines that can be stopped and killed.
 type world struct {
-	t       testing.TB
-	kafka   *kafkatest.Kafka // nil on the embedded broker
-	p       *embedded.Platform
-	dir     string
-	catalog string
-	random  *rand.Rand
+	t        testing.TB
+	kafka    *kafkatest.Kafka // nil on the embedded broker
+	p        *embedded.Platform
+	dir      string
+	catalog  string
+	names    flows.Names // of the set of pipelines that is checked
+	database string
+	random   *rand.Rand
 }
 
 func newWorld(t testing.TB, catalogName string) *world {
@@ -69,7 +72,7 @@ func newWorld(t testing.TB, catalogName string) *world {
 		}
 	}
 	t.Logf("SYNCLINE_TEST_SEED=%d", seed)
-	w := &world{t: t, dir: t.TempDir(), catalog: catalogName, random: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // a reproducible order
+	w := &world{t: t, dir: t.TempDir(), catalog: catalogName, names: flows.DefaultNames(), database: "syncline", random: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // a reproducible order
 	opts := embedded.Options{Dir: w.dir, Progress: testLog{t}}
 	if kafkatest.Real(t) {
 		var brokers string
@@ -359,11 +362,11 @@ func (w *world) expectRecorded(name string) oracle.Expected {
 func (w *world) check(expected oracle.Expected, leaveOut ...string) {
 	w.t.Helper()
 	conn := w.clickhouse()
-	views, err := oracle.CompareViews(w.t.Context(), conn, "syncline", expected)
+	views, err := oracle.CompareViews(w.t.Context(), conn, w.database, expected)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	topics, err := oracle.CompareTopics(w.t.Context(), w.p.Brokers(), w.p.RegistryURL(), expected)
+	topics, err := oracle.CompareTopics(w.t.Context(), w.p.Brokers(), w.p.RegistryURL(), w.names.Record, expected)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -375,7 +378,7 @@ func (w *world) check(expected oracle.Expected, leaveOut ...string) {
 	}
 	for _, table := range []string{"canonical_deal", "canonical_invoice", "canonical_payment", "canonical_account"} {
 		var rows, keys uint64
-		q := "SELECT count(), uniqExact(entity_id, account_id) FROM syncline." + table + " FINAL" //nolint:gosec // our own names
+		q := "SELECT count(), uniqExact(entity_id, account_id) FROM " + w.database + "." + table + " FINAL" //nolint:gosec // our own names
 		if err := conn.QueryRow(w.t.Context(), q).Scan(&rows, &keys); err != nil {
 			w.t.Fatal(err)
 		}

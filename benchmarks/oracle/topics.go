@@ -25,25 +25,33 @@ const (
 	maxSchema       = 16 << 20
 )
 
-// entityTopic says which view a canonical topic tells.
+// entityTopic says which view the topic of an entity tells.
 type entityTopic struct {
-	topic, view string
-	lines       string            // view of its lines, "" for none
-	rename      map[string]string // field → column
+	entity, view string
+	topic        string
+	lines        string            // view of its lines, "" for none
+	rename       map[string]string // field → column
 }
 
-func entityTopics() []entityTopic {
-	return []entityTopic{
-		{topic: "canonical.account", view: "accounts", rename: map[string]string{"entity_id": "account_id", "account_id": ""}},
-		{topic: "canonical.identity_link", view: "identity_links"},
-		{topic: "canonical.product", view: "products"},
-		{topic: "canonical.opportunity", view: "opportunities", lines: "opportunity_lines"},
-		{topic: "canonical.order", view: "orders", lines: "order_lines"},
-		{topic: "canonical.subscription", view: "subscriptions", lines: "subscription_lines"},
-		{topic: "canonical.invoice", view: "invoices", lines: "invoice_lines"},
-		{topic: "canonical.payment", view: "payments"},
-		{topic: "canonical.deal", view: "deals", rename: map[string]string{"entity_id": "deal_id"}},
+// TopicName says which topic has the records of an entity.
+type TopicName func(entity string) string
+
+func entityTopics(name TopicName) []entityTopic {
+	all := []entityTopic{
+		{entity: "account", view: "accounts", rename: map[string]string{"entity_id": "account_id", "account_id": ""}},
+		{entity: "identity_link", view: "identity_links"},
+		{entity: "product", view: "products"},
+		{entity: "opportunity", view: "opportunities", lines: "opportunity_lines"},
+		{entity: "order", view: "orders", lines: "order_lines"},
+		{entity: "subscription", view: "subscriptions", lines: "subscription_lines"},
+		{entity: "invoice", view: "invoices", lines: "invoice_lines"},
+		{entity: "payment", view: "payments"},
+		{entity: "deal", view: "deals", rename: map[string]string{"entity_id": "deal_id"}},
 	}
+	for i := range all {
+		all[i].topic = name(all[i].entity)
+	}
+	return all
 }
 
 // TopicRecord is one record of a canonical topic. A nil Value is a tombstone.
@@ -61,12 +69,12 @@ type SchemaByID func(ctx context.Context, id uint32) (string, error)
 // CompareTopics reads the canonical topics from their beginning, read
 // committed, and compares them as CompareRecords does. Nothing may be writing
 // meanwhile. The registry is asked for schemas over plain HTTP.
-func CompareTopics(ctx context.Context, brokers []string, registryURL string, e Expected) (Report, error) {
+func CompareTopics(ctx context.Context, brokers []string, registryURL string, name TopicName, e Expected) (Report, error) {
 	if err := e.complete(); err != nil {
 		return Report{}, err
 	}
 	registry := registryClient{base: strings.TrimRight(registryURL, "/"), client: &http.Client{Timeout: registryTimeout}}
-	reader := newTopicReader(registry.schema)
+	reader := newTopicReader(registry.schema, name)
 	if err := reader.read(ctx, brokers); err != nil {
 		return Report{}, err
 	}
@@ -77,12 +85,12 @@ func CompareTopics(ctx context.Context, brokers []string, registryURL string, e 
 // must show. Over the whole history the versions of a key must rise, a key must
 // keep to one partition and equal its record's ids, and no record may be a
 // Kafka tombstone. Money must be conserved per currency. Records of a partition
-// must come in their order; topics that are not canonical are passed over.
-func CompareRecords(ctx context.Context, records iter.Seq[TopicRecord], schemas SchemaByID, e Expected) (Report, error) {
+// must come in their order; other topics are passed over.
+func CompareRecords(ctx context.Context, records iter.Seq[TopicRecord], schemas SchemaByID, name TopicName, e Expected) (Report, error) {
 	if err := e.complete(); err != nil {
 		return Report{}, err
 	}
-	reader := newTopicReader(schemas)
+	reader := newTopicReader(schemas, name)
 	for r := range records {
 		if reader.topics[r.Topic] == nil {
 			continue
@@ -94,9 +102,9 @@ func CompareRecords(ctx context.Context, records iter.Seq[TopicRecord], schemas 
 	return reader.compare(e)
 }
 
-func newTopicReader(schemas SchemaByID) *topicReader {
-	t := &topicReader{schemas: schemaReader{source: schemas, known: map[uint32]*avro.Schema{}}, topics: map[string]*topicState{}}
-	for _, et := range entityTopics() {
+func newTopicReader(schemas SchemaByID, name TopicName) *topicReader {
+	t := &topicReader{entities: entityTopics(name), schemas: schemaReader{source: schemas, known: map[uint32]*avro.Schema{}}, topics: map[string]*topicState{}}
+	for _, et := range t.entities {
 		t.topics[et.topic] = &topicState{latest: map[string]map[string]any{}, partition: map[string]int32{}, version: map[string]int64{}}
 	}
 	return t
@@ -104,9 +112,14 @@ func newTopicReader(schemas SchemaByID) *topicReader {
 
 // compare compares what was read.
 func (t *topicReader) compare(e Expected) (Report, error) {
-	products := productNames(t.topics["canonical.product"])
+	var products map[string]Row
+	for _, et := range t.entities {
+		if et.entity == "product" {
+			products = productNames(t.topics[et.topic])
+		}
+	}
 	var out Report
-	for _, et := range entityTopics() {
+	for _, et := range t.entities {
 		state := t.topics[et.topic]
 		out.Differences = append(out.Differences, state.wrong...)
 		if state.absent {
@@ -145,8 +158,9 @@ type topicState struct {
 }
 
 type topicReader struct {
-	schemas schemaReader
-	topics  map[string]*topicState
+	schemas  schemaReader
+	entities []entityTopic
+	topics   map[string]*topicState
 }
 
 // read consumes the topics up to their last stable offsets of now.

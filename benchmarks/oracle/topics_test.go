@@ -29,12 +29,14 @@ type canonicalWorld struct {
 	client   *kgo.Client
 }
 
+func testTopic(entity string) string { return "canonical." + entity }
+
 func newCanonicalWorld(t *testing.T) *canonicalWorld {
 	t.Helper()
 	w := &canonicalWorld{}
 	texts := map[string]string{}
 	var topics []string
-	for i, et := range entityTopics() {
+	for i, et := range entityTopics(testTopic) {
 		entity := strings.TrimPrefix(et.topic, "canonical.")
 		text, err := os.ReadFile(filepath.Join("..", "..", "schemas", "avsc", entity+".avsc"))
 		if err != nil {
@@ -75,7 +77,7 @@ func newCanonicalWorld(t *testing.T) *canonicalWorld {
 // record makes the record of a row in topic number n.
 func (w *canonicalWorld) record(t *testing.T, n int, row Row, version int64, lines []any, change func(map[string]any)) *kgo.Record {
 	t.Helper()
-	et := entityTopics()[n]
+	et := entityTopics(testTopic)[n]
 	rec := map[string]any{"version": version, "deleted": false, "lines": lines, "addresses": []any{}, "contacts": []any{}, "ignored_references": []any{}, "rule": "", "kind": "", "stage": "", "approximate": false, "system": "", "native_id": ""}
 	view, _ := ViewNamed(et.view)
 	for column, text := range row {
@@ -165,7 +167,7 @@ func (w *canonicalWorld) commit(t *testing.T, end kgo.TransactionEndTry, records
 func (w *canonicalWorld) all(t *testing.T, e Expected) []*kgo.Record {
 	t.Helper()
 	var out []*kgo.Record
-	for n, et := range entityTopics() {
+	for n, et := range entityTopics(testTopic) {
 		lines := map[string][]any{}
 		for _, r := range e[et.lines] {
 			line := map[string]any{"native_id": r["native_id"], "product_id": productID(t, e, r)}
@@ -211,7 +213,7 @@ func TestTopicsThatAreRightHaveNoDifference(t *testing.T) {
 	w.commit(t, kgo.TryCommit, w.record(t, 4, first, 3, []any{}, func(r map[string]any) {
 		r["account_id"], r["deleted"] = "10c6a1d9-54d1-5c57-bb52-d2ffbc3f1d0b", true
 	}))
-	report, err := CompareTopics(t.Context(), w.brokers, w.registry, e)
+	report, err := CompareTopics(t.Context(), w.brokers, w.registry, testTopic, e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +291,7 @@ func TestPlantedDifferencesInTopicsAreFound(t *testing.T) {
 			t.Parallel()
 			w := newCanonicalWorld(t)
 			w.commit(t, kgo.TryCommit, c.spoil(t, w, w.all(t, e))...)
-			report, err := CompareTopics(t.Context(), w.brokers, w.registry, e)
+			report, err := CompareTopics(t.Context(), w.brokers, w.registry, testTopic, e)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -310,11 +312,11 @@ func TestAbsentTopicsAreDifferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cluster.Close()
-	report, err := CompareTopics(t.Context(), cluster.ListenAddrs(), "http://127.0.0.1:1", expectRecorded(t, "debezium-tryton"))
+	report, err := CompareTopics(t.Context(), cluster.ListenAddrs(), "http://127.0.0.1:1", testTopic, expectRecorded(t, "debezium-tryton"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Differences) != len(entityTopics()) {
+	if len(report.Differences) != len(entityTopics(testTopic)) {
 		t.Errorf("%v", report.Differences)
 	}
 }

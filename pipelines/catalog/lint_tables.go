@@ -27,13 +27,23 @@ func (l *linter) topics() {
 			l.add(path, "name the topic of its changes", "topic is missing")
 		case !legal.MatchString(topic) || topic == "." || topic == "..":
 			l.add(path+".topic", "use at most 249 letters, digits, ., _ and -", "Kafka has no topic %q", topic)
-		case strings.HasPrefix(topic, "syncline.") || strings.HasPrefix(topic, "canonical."):
-			l.add(path+".topic", "name a topic of changes", "the pipelines write %s themselves", topic)
 		case first[topic]:
 			l.add(path+".topic", "map a topic once", "topic %s is mapped twice", topic)
 		}
 		first[topic] = true
 	}
+}
+
+// Owned are the tables whose topic the pipelines write themselves, by owns: they
+// would read their own results.
+func (c *Catalog) Owned(owns func(topic string) bool) Problems {
+	l := &linter{c: c, tree: c.tree}
+	for i := range c.Tables {
+		if topic := c.Tables[i].Topic; owns(topic) {
+			l.add(fmt.Sprintf("$.tables[%d].topic", i), "name a topic of changes, or take another --prefix", "the pipelines write %s themselves", topic)
+		}
+	}
+	return l.problems
 }
 
 // references: a mapping that names another row needs that row's table.

@@ -45,6 +45,11 @@ func (a *app) lintCatalog(ctx context.Context, name string, registered bool) err
 	if err == nil {
 		_, err = cat.Sources()
 	}
+	if err == nil {
+		if owned := cat.Owned(a.names.Owns); len(owned) > 0 {
+			err = owned
+		}
+	}
 	unknown := 0
 	if err == nil && registered {
 		unknown, err = a.lintAgainst(ctx, cat)

@@ -155,7 +155,7 @@ func (a *app) pipelines(ctx context.Context, parts []string, show func(Progress)
 	}
 	cfg := a.engine()
 	cfg.EncodeLetter = spine.Letters.Encode
-	cfg.LetterTopic = run.Topic{Name: pipelines.TopicLetters, Partitions: int32(a.settings.Partitions), Cleanup: run.Compact} //nolint:gosec // validated
+	cfg.LetterTopic = run.Topic{Name: a.names.Letters, Partitions: int32(a.settings.Partitions), Cleanup: run.Compact} //nolint:gosec // validated
 	transform, err := run.NewTransform(cfg, spine.Hops)
 	if err != nil {
 		return input("config.engine", "correct the setting it names", "%w", err)
@@ -236,7 +236,7 @@ const retryPause = 2 * time.Second
 func (a *app) buildSpine(ctx context.Context, cat *catalog.Catalog, schemas *registry.Remote) (*pipelines.Spine, error) {
 	for {
 		spine, err := pipelines.Build(ctx, pipelines.Config{
-			Catalog: cat, Schemas: schemas, Partitions: int32(a.settings.Partitions), //nolint:gosec // validated
+			Catalog: cat, Schemas: schemas, Names: a.names, Partitions: int32(a.settings.Partitions), //nolint:gosec // validated
 			UnknownSchemaWait: a.settings.UnknownSchemaWait, MaxRecordBytes: a.settings.MaxRecordBytes, Log: a.log,
 		})
 		if !errors.Is(err, registry.ErrUnreachable) {
@@ -252,7 +252,7 @@ func (a *app) buildSpine(ctx context.Context, cat *catalog.Catalog, schemas *reg
 func (a *app) openSink(schemas *registry.Remote) (*clickhouse.Writer, error) {
 	s := &a.settings
 	w, err := clickhouse.Open(clickhouse.Options{
-		Addresses: []string{s.ClickHouse}, Database: s.Database, User: s.ClickHouseUser, Password: string(s.ClickHousePassword), Logger: a.log,
+		Topic: a.names.Record, Addresses: []string{s.ClickHouse}, Database: s.Database, User: s.ClickHouseUser, Password: string(s.ClickHousePassword), Logger: a.log,
 	}, schemas)
 	if err != nil {
 		return nil, input("config.clickhouse", "correct --clickhouse or --database", "%w", err)

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"syncline/pipelines"
 )
 
 // Version is the release of this build.
@@ -24,6 +26,7 @@ type app struct {
 
 	in       io.Reader
 	settings Settings
+	names    pipelines.Names // under the settings' prefix
 	config   string
 	log      *slog.Logger
 	partial  any // result to show beside a failure
@@ -133,6 +136,9 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	var err error
 	if a.settings, err = loadSettings(cmd.Flags(), a.config); err != nil {
 		return err
+	}
+	if a.names, err = pipelines.NamesOf(a.settings.Prefix); err != nil {
+		return input("config.invalid", "correct --prefix or SYNCLINE_PREFIX", "%w", err)
 	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(a.settings.LogLevel)); err != nil {

@@ -49,7 +49,7 @@ type Settings struct {
 	Database           string        `koanf:"database" help:"ClickHouse database of tables and views"`
 	Catalog            string        `koanf:"catalog" help:"catalog: a YAML file, or the name of a built-in one (tryton, company)"`
 	DataDir            string        `koanf:"data_dir" help:"directory of the embedded platform"`
-	Prefix             string        `koanf:"prefix" help:"begins group and transactional ids"`
+	Prefix             string        `koanf:"prefix" help:"begins the names of topics, groups and ids; another set of pipelines on the same cluster takes another, and a database of its own"`
 	Slot               int           `koanf:"slot" help:"number of this process among those that share the work, from 0"`
 	Partitions         int           `koanf:"partitions" help:"partitions of the topics that Syncline owns; fixed at first start"`
 	Replication        int           `koanf:"replication" help:"replicas of the topics that Syncline creates; -1 is the broker's default"`

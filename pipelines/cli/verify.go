@@ -105,7 +105,7 @@ func (a *app) compare(ctx context.Context, expected oracle.Expected) (oracle.Rep
 	if err != nil {
 		return views, environment("verify.views", "is ClickHouse up, and were the pipelines ever run?", "%w", err)
 	}
-	topics, err := oracle.CompareTopics(ctx, a.settings.Brokers, a.settings.RegistryURL, expected)
+	topics, err := oracle.CompareTopics(ctx, a.settings.Brokers, a.settings.RegistryURL, a.names.Record, expected)
 	if err != nil {
 		return views, environment("verify.topics", "are the broker and the registry up?", "%w", err)
 	}

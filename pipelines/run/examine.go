@@ -40,7 +40,7 @@ func HopLag(ctx context.Context, cfg Config, hop string, topics []string) (Lag, 
 
 // asking is a client for questions to a cluster that may not answer.
 func (c Config) asking() (*kgo.Client, error) {
-	return kgo.NewClient(append(c.withDefaults().connectOpts("syncline.examine"), kgo.RequestRetries(2), kgo.RetryTimeout(5*time.Second))...)
+	return kgo.NewClient(append(c.withDefaults().connectOpts(c.withDefaults().Prefix+".examine"), kgo.RequestRetries(2), kgo.RetryTimeout(5*time.Second))...)
 }
 
 func hopLag(ctx context.Context, admin *kadm.Client, cfg Config, hop string, topics []string) (lag Lag, err error) {

@@ -48,6 +48,11 @@ func (w *Writer) Check(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	out = append(out, grown)
+	owner, err := w.owner(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, owner)
 	parts, err := w.strings(ctx, "SELECT table, toString(count()) FROM system.parts WHERE active AND database = '"+w.opts.Database+"' GROUP BY table HAVING count() > "+strconv.Itoa(mostParts)+" ORDER BY table")
 	if err != nil {
 		return nil, err
@@ -91,6 +96,18 @@ func (w *Writer) schema(tables map[string]string) []Finding {
 		out[1] = Finding{Subject: "deduplication", Text: "no window on " + strings.Join(windowless, ", "), Fix: "ALTER TABLE … MODIFY SETTING non_replicated_deduplication_window = 10000"}
 	}
 	return out
+}
+
+// owner tells whether the rows are those of our own topics.
+func (w *Writer) owner(ctx context.Context) (Finding, error) {
+	foreign, err := w.foreign(ctx)
+	if err != nil {
+		return Finding{}, err
+	}
+	if foreign != "" {
+		return Finding{Subject: "owner", Text: foreign + ": " + oneOwner, Fix: oneOwnerFix}, nil
+	}
+	return Finding{Subject: "owner", OK: true, Text: "every row is of this prefix's topics"}, nil
 }
 
 // columnsThere tells whether the tables have every column that the sink writes.

@@ -64,3 +64,20 @@ func TestCheckWithoutServer(t *testing.T) {
 	_, err := w.Check(ctx)
 	retryable(t, err)
 }
+
+func TestADatabaseHasOneOwner(t *testing.T) {
+	w := open(t)
+	write(t, w, "canonical.order", part(t, 0, 0, order("a", "x", 1)))
+	if err := w.Migrate(t.Context()); err != nil {
+		t.Fatalf("our own rows: %v", err)
+	}
+	other := openBare(t, func(o *Options) {
+		o.Database = w.opts.Database
+		o.Topic = func(record string) string { return "acme." + topicOf(record) }
+	})
+	permanent(t, other.Migrate(t.Context()), "canonical_order", "canonical.order", w.opts.Database)
+	f := finding(t, other, "owner")
+	if f.OK || f.Fix == "" || !strings.Contains(f.Text, "canonical_order") {
+		t.Errorf("%+v", f)
+	}
+}

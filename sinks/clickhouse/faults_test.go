@@ -151,12 +151,16 @@ func TestOptions(t *testing.T) {
 		"protocol":    {Protocol: "carrier pigeon"},
 		"compression": {Compression: "rar"},
 		"negative":    {MaxRows: -1},
+		"topics":      {},
 	} {
+		if name != "topics" {
+			o.Topic = topicOf
+		}
 		if _, err := Open(o, registry{}); err == nil {
 			t.Errorf("%s: want an error", name)
 		}
 	}
-	o, err := Options{}.withDefaults()
+	o, err := Options{Topic: topicOf}.withDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,9 +115,17 @@ func open(t testing.TB, change ...func(*Options)) *Writer {
 	return w
 }
 
+func topicOf(record string) string {
+	switch record {
+	case "letter", "feed":
+		return "syncline." + record + "s"
+	}
+	return "canonical." + record
+}
+
 func openBare(t testing.TB, change ...func(*Options)) *Writer {
 	t.Helper()
-	opts := Options{Addresses: []string{address}, Database: fmt.Sprintf("sink_%d_%d", os.Getpid(), databases.Add(1)), Compression: None}
+	opts := Options{Topic: topicOf, Addresses: []string{address}, Database: fmt.Sprintf("sink_%d_%d", os.Getpid(), databases.Add(1)), Compression: None}
 	for _, c := range change {
 		c(&opts)
 	}

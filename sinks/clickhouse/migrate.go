@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/pressly/goose/v3"
@@ -34,7 +36,43 @@ func (w *Writer) Migrate(ctx context.Context) error {
 	if err != nil {
 		return w.fault("migrating", w.opts.Database, "", err)
 	}
+	foreign, err := w.foreign(ctx)
+	if err != nil {
+		return err
+	}
+	if foreign != "" {
+		return w.broken("migrating", w.opts.Database, "", oneOwner, oneOwnerFix, errors.New(foreign))
+	}
 	return nil
+}
+
+// What a database of two sets of pipelines breaks.
+const (
+	oneOwner    = "a database belongs to the pipelines of one prefix: rows of two would be added up"
+	oneOwnerFix = "give each prefix a database of its own"
+)
+
+// foreign names a table with rows of a topic that is not this writer's; "" if
+// there is none.
+func (w *Writer) foreign(ctx context.Context) (string, error) {
+	have, err := w.strings(ctx, "SELECT name FROM system.tables WHERE database = '"+w.opts.Database+"'")
+	if err != nil {
+		return "", err
+	}
+	var asked []string
+	for topic, s := range w.tables {
+		if slices.ContainsFunc(have, func(row []string) bool { return row[0] == s.name }) {
+			asked = append(asked, "SELECT '"+s.name+"', toString(any(_topic)) FROM "+w.opts.Database+"."+s.name+" WHERE _topic != '"+topic+"' HAVING count() > 0")
+		}
+	}
+	if len(asked) == 0 {
+		return "", nil
+	}
+	rows, err := w.strings(ctx, strings.Join(asked, " UNION ALL "))
+	if err != nil || len(rows) == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("table %s has rows of topic %s", rows[0][0], rows[0][1]), nil
 }
 
 func (w *Writer) createDatabase(ctx context.Context) (err error) {

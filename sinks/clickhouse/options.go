@@ -34,19 +34,20 @@ const (
 // Options is all that the sink can be told. The zero value of a field means its
 // default.
 type Options struct {
-	Addresses   []string      // host:port; the first that answers is used; default 127.0.0.1:8123
-	Database    string        // default "syncline"
-	User        string        // default "default"
-	Password    string        // never logged, never in an error
-	TLS         *tls.Config   // nil: no TLS
-	Protocol    Protocol      // default HTTP
-	Compression Compression   // default LZ4
-	DialTimeout time.Duration // default 5 s
-	ReadTimeout time.Duration // for the answer to one request; default 30 s
-	MaxConns    int           // default 16: a request of every topic at once
-	MaxRows     int           // of one insert; a larger batch is split; default 50,000
-	MaxBytes    int           // of the record values of one insert; default 16 MiB
-	Logger      *slog.Logger  // default: none
+	Topic       func(record string) string // the topic of a record, by its name in schemas/avsc; needed
+	Addresses   []string                   // host:port; the first that answers is used; default 127.0.0.1:8123
+	Database    string                     // default "syncline"
+	User        string                     // default "default"
+	Password    string                     // never logged, never in an error
+	TLS         *tls.Config                // nil: no TLS
+	Protocol    Protocol                   // default HTTP
+	Compression Compression                // default LZ4
+	DialTimeout time.Duration              // default 5 s
+	ReadTimeout time.Duration              // for the answer to one request; default 30 s
+	MaxConns    int                        // default 16: a request of every topic at once
+	MaxRows     int                        // of one insert; a larger batch is split; default 50,000
+	MaxBytes    int                        // of the record values of one insert; default 16 MiB
+	Logger      *slog.Logger               // default: none
 }
 
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
@@ -69,6 +70,9 @@ func (o Options) withDefaults() (Options, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	var errs []error
+	if o.Topic == nil {
+		errs = append(errs, errors.New("topics: none named"))
+	}
 	if !identifier.MatchString(o.Database) {
 		errs = append(errs, fmt.Errorf("database %q: a name of letters, digits and underscores, at most 64, not beginning with a digit", o.Database))
 	}

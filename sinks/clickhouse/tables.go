@@ -8,31 +8,31 @@ import (
 	"syncline/schemas/canonical"
 )
 
-// target is the table of one topic.
+// target is the table of one kind of records.
 type target interface {
-	topic() string
+	of() string
 	name() string
-	inserter(canonical.Schemas) (inserter, error)
+	inserter(topic string, schemas canonical.Schemas) (inserter, error)
 }
 
-// table ties a topic to its table and says how its columns are filled.
+// table ties a kind of records to its table and says how its columns are filled.
 type table[R any] struct {
-	from, to string
-	record   string // name in schemas/avsc
-	columns  func() []column[R]
+	to      string
+	record  string // name in schemas/avsc
+	columns func() []column[R]
 }
 
-func (t table[R]) topic() string { return t.from }
-func (t table[R]) name() string  { return t.to }
+func (t table[R]) of() string   { return t.record }
+func (t table[R]) name() string { return t.to }
 
 // all returns every column, those of the place included.
-func (t table[R]) all() []column[R] {
-	return append(t.columns(), places[R](t.from)...)
+func (t table[R]) all(topic string) []column[R] {
+	return append(t.columns(), places[R](topic)...)
 }
 
 // canon is the table of a canonical entity.
 func canon[R any](entity string, env func(*R) *canonical.Envelope, own ...column[R]) table[R] {
-	return table[R]{from: "canonical." + entity, to: "canonical_" + entity, record: entity, columns: func() []column[R] {
+	return table[R]{to: "canonical_" + entity, record: entity, columns: func() []column[R] {
 		return slices.Concat([]column[R]{
 			text("entity_id", func(r *R) string { return env(r).EntityID }),
 			text("account_id", func(r *R) string {
@@ -63,25 +63,6 @@ func lines[R any](get func(*R) []canonical.Line) []column[R] {
 		moneyList("lines.quantity", get, func(l *canonical.Line) canonical.Decimal { return l.Quantity }),
 		moneyList("lines.unit_price", get, func(l *canonical.Line) canonical.Decimal { return l.UnitPrice }),
 	}
-}
-
-// Topics returns the topics that the sink takes.
-func Topics() []string {
-	var out []string
-	for _, t := range targets() {
-		out = append(out, t.topic())
-	}
-	return out
-}
-
-// TableOf returns the raw table of a topic, "" if it has none.
-func TableOf(topic string) string {
-	for _, t := range targets() {
-		if t.topic() == topic {
-			return t.name()
-		}
-	}
-	return ""
 }
 
 // targets returns every table, with columns of its own: they hold buffers.
@@ -251,7 +232,7 @@ func letterTable() target {
 			return &s
 		})
 	}
-	return table[R]{from: "syncline.letters", to: "letters_raw", record: "letter", columns: func() []column[R] {
+	return table[R]{to: "letters_raw", record: "letter", columns: func() []column[R] {
 		return []column[R]{
 			text("topic", func(r *R) string { return r.Topic }),
 			plain("partition", typeInt32, func(r *row[R]) int32 { return r.rec.Partition }),
@@ -273,7 +254,7 @@ func letterTable() target {
 
 func feedTable() target {
 	type R = canonical.FeedRecord
-	return table[R]{from: "syncline.feeds", to: "feeds_raw", record: "feed", columns: func() []column[R] {
+	return table[R]{to: "feeds_raw", record: "feed", columns: func() []column[R] {
 		return []column[R]{
 			text("topic", func(r *R) string { return r.Topic }),
 			word("hop", func(r *R) string { return r.Hop }),

@@ -46,11 +46,12 @@ func Open(opts Options, schemas canonical.Schemas) (*Writer, error) {
 	}
 	w := &Writer{opts: opts, tables: map[string]*slot{}}
 	for _, t := range targets() {
-		ins, err := t.inserter(schemas)
+		topic := opts.Topic(t.of())
+		ins, err := t.inserter(topic, schemas)
 		if err != nil {
 			return nil, fmt.Errorf("opening ClickHouse: %w", err)
 		}
-		w.tables[t.topic()] = &slot{name: t.name(), ins: ins}
+		w.tables[topic] = &slot{name: t.name(), ins: ins}
 	}
 	if w.conn, err = clickhouse.Open(opts.client(opts.Database)); err != nil {
 		return nil, w.broken("opening", "ClickHouse", "", "", "", err)
@@ -114,7 +115,7 @@ func (w *Writer) insert(ctx context.Context, s *slot, topic string, p piece) err
 func (w *Writer) slot(topic string) (*slot, error) {
 	s := w.tables[topic]
 	if s == nil {
-		return nil, w.broken("writing", "topic "+topic, "", "only canonical topics, letters and feeds have a table", "subscribe the sink to the topics of Topics", nil)
+		return nil, w.broken("writing", "topic "+topic, "", "only canonical topics, letters and feeds have a table", "subscribe the sink to the topics that its options name", nil)
 	}
 	return s, nil
 }
@@ -122,18 +123,19 @@ func (w *Writer) slot(topic string) (*slot, error) {
 // tableInserter is the inserter of one table.
 type tableInserter[R any] struct {
 	table   table[R]
+	topic   string
 	decoder *canonical.Decoder
 	columns []column[R]
 	types   []clickhouse.ColumnNameAndType
 	rows    []row[R]
 }
 
-func (t table[R]) inserter(schemas canonical.Schemas) (inserter, error) {
+func (t table[R]) inserter(topic string, schemas canonical.Schemas) (inserter, error) {
 	decoder, err := canonical.NewDecoder(t.record, schemas)
 	if err != nil {
 		return nil, err
 	}
-	ins := &tableInserter[R]{table: t, decoder: decoder, columns: t.all()}
+	ins := &tableInserter[R]{table: t, topic: topic, decoder: decoder, columns: t.all(topic)}
 	for _, c := range ins.columns {
 		ins.types = append(ins.types, clickhouse.ColumnNameAndType{Name: c.name, Type: c.kind})
 	}
@@ -189,7 +191,7 @@ func (t *tableInserter[R]) decode(ctx context.Context, w *Writer, p piece) error
 			if errors.Is(err, canonical.ErrSchema) {
 				return &Error{Op: "writing", Table: t.table.to, Range: p.String(), Err: err, Rule: "the registry must know the schemas of our own topics", Fix: "see that the registry answers", secret: w.opts.Password}
 			}
-			return w.broken("writing", t.table.to, p.String(), "only our own hops write to "+t.table.from+", and every record of theirs can be read", "find out who wrote it; if the topic is damaged, rebuild it", err)
+			return w.broken("writing", t.table.to, p.String(), "only our own hops write to "+t.topic+", and every record of theirs can be read", "find out who wrote it; if the topic is damaged, rebuild it", err)
 		}
 	}
 	return nil

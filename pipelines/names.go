@@ -1,0 +1,98 @@
+package pipelines
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"syncline/processors/account"
+)
+
+// DefaultPrefix is the prefix whose canonical topics carry no prefix: the
+// public names, canonical.order and so on.
+const DefaultPrefix = "syncline"
+
+// The names of the hops: parts of groups, ids and changelogs, stable for ever.
+const (
+	Intake       = "intake"
+	HopDocument  = "document"
+	HopParty     = "party"
+	HopAccount   = "account"
+	canonicalDot = "canonical."
+)
+
+// Names are the topics that one set of pipelines owns. Two sets with different
+// prefixes share a cluster without touching each other: topics, changelogs,
+// groups and transactional ids all begin with the prefix. A value may be copied,
+// and a field replaced where a topic is to live elsewhere.
+type Names struct {
+	Prefix       string
+	Rows         string // the queues between the hops
+	Documents    string
+	Accounts     string
+	Letters      string
+	Feeds        string
+	Instructions string
+	Canonical    string // begins the topics of canonical entities
+}
+
+var prefixRule = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,59}$`)
+
+// NamesOf are the names under a prefix. The error names the rule that the prefix
+// breaks.
+func NamesOf(prefix string) (Names, error) {
+	if !prefixRule.MatchString(prefix) {
+		return Names{}, fmt.Errorf("prefix %q: must be 1 to 60 of letters, digits, dot, underscore and hyphen, and begin with a letter or digit", prefix)
+	}
+	if prefix+"." == canonicalDot || strings.HasSuffix("."+prefix+".", "."+canonicalDot) {
+		return Names{}, fmt.Errorf("prefix %q: must not end in canonical, which begins the names of canonical topics", prefix)
+	}
+	n := Names{
+		Prefix: prefix, Rows: prefix + ".rows", Documents: prefix + ".documents", Accounts: prefix + ".accounts",
+		Letters: prefix + ".letters", Feeds: prefix + ".feeds", Instructions: prefix + ".instructions", Canonical: prefix + "." + canonicalDot,
+	}
+	if prefix == DefaultPrefix {
+		n.Canonical = canonicalDot
+	}
+	return n, nil
+}
+
+// DefaultNames are those under the default prefix.
+func DefaultNames() Names {
+	n, _ := NamesOf(DefaultPrefix) // a legal one
+	return n
+}
+
+// Changelog is the topic with the state of a hop.
+func (n Names) Changelog(hop string) string { return n.Prefix + "." + hop + ".changelog" }
+
+// Record is the topic of a published record, by the name of its schema in
+// schemas/avsc.
+func (n Names) Record(name string) string {
+	switch name {
+	case recordLetter:
+		return n.Letters
+	case recordFeed:
+		return n.Feeds
+	}
+	return n.Canonical + name
+}
+
+// Delivered are the topics that sinks take.
+func (n Names) Delivered() []string {
+	names := []string{n.Letters, n.Feeds}
+	for _, t := range account.Topics() {
+		names = append(names, n.Record(t.String()))
+	}
+	return names
+}
+
+// Owns tells whether the pipelines write a topic themselves, so that no source
+// may have its name.
+func (n Names) Owns(topic string) bool {
+	switch topic {
+	case n.Rows, n.Documents, n.Accounts, n.Letters, n.Feeds, n.Instructions:
+		return true
+	}
+	return strings.HasPrefix(topic, n.Canonical) || strings.HasPrefix(topic, n.Prefix+".") && strings.HasSuffix(topic, ".changelog")
+}
