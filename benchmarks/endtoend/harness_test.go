@@ -102,6 +102,7 @@ func (w *world) environ() []string {
 	return append(os.Environ(), asCommand+"=1",
 		"SYNCLINE_BROKERS="+strings.Join(w.p.Brokers(), ","), "SYNCLINE_REGISTRY_URL="+w.p.RegistryURL(),
 		"SYNCLINE_CLICKHOUSE="+w.p.ClickHouseAddr(), "SYNCLINE_CATALOG="+w.catalog, "SYNCLINE_COMPRESSION=none",
+		"SYNCLINE_PURGE_INTERVAL=200ms",
 	)
 }
 
@@ -317,6 +318,11 @@ func (w *world) load(name string, rate float64) {
 // until, if there is one, is done.
 func (w *world) play(c company.Config, rate float64, until context.Context) oracle.Expected { //nolint:revive // the company's business, not this call, ends with it
 	w.t.Helper()
+	return w.playTo(c, w.producer(rate), until)
+}
+
+func (w *world) playTo(c company.Config, to workload.Producer, until context.Context) oracle.Expected { //nolint:revive // as in play
+	w.t.Helper()
 	g, err := company.New(c)
 	if err != nil {
 		w.t.Fatal(err)
@@ -324,7 +330,7 @@ func (w *world) play(c company.Config, rate float64, until context.Context) orac
 	if err := g.Register(w.t.Context(), w.registry()); err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := g.Write(w.t.Context(), until, w.producer(rate)); err != nil {
+	if _, err := g.Write(w.t.Context(), until, to); err != nil {
 		w.t.Fatal(err)
 	}
 	truth, err := g.Truth()

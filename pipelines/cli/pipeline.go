@@ -113,7 +113,7 @@ func (l *progressLine) show(p Progress) {
 func (a *app) engine() run.Config {
 	s := &a.settings
 	return run.Config{
-		Brokers: s.Brokers, Prefix: s.Prefix, Slot: s.Slot, CommitCeiling: s.CommitCeiling, Compression: s.Compression,
+		Brokers: s.Brokers, Prefix: s.Prefix, Slot: s.Slot, CommitCeiling: s.CommitCeiling, PurgeInterval: s.PurgeInterval, Compression: s.Compression,
 		Replication: int16(s.Replication), Log: a.log, //nolint:gosec // a count of brokers
 	}
 }

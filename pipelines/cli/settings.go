@@ -57,6 +57,7 @@ type Settings struct {
 	MaxRecordBytes     int           `koanf:"max_record_bytes" help:"largest source record, key and value; larger ones become letters"`
 	CommitCeiling      time.Duration `koanf:"commit_ceiling" help:"longest transaction"`
 	FlushInterval      time.Duration `koanf:"flush_interval" help:"longest time a row waits before it is written to ClickHouse"`
+	PurgeInterval      time.Duration `koanf:"purge_interval" help:"how often records that were read are deleted from Syncline's own queues"`
 	Compression        string        `koanf:"compression" help:"of produced batches: none, lz4, zstd or snappy"`
 	LogLevel           string        `koanf:"log_level" help:"debug, info, warn or error"`
 }
@@ -66,7 +67,7 @@ func defaults() Settings {
 		Brokers: []string{"127.0.0.1:9092"}, RegistryURL: "http://127.0.0.1:8081", ClickHouse: "127.0.0.1:8123",
 		Database: "syncline", Catalog: "tryton", DataDir: defaultDataDir(), Prefix: "syncline", Partitions: 4, Replication: -1,
 		UnknownSchemaWait: time.Minute, MaxRecordBytes: 1 << 20, CommitCeiling: 100 * time.Millisecond,
-		FlushInterval: 500 * time.Millisecond, Compression: "lz4", LogLevel: "warn",
+		FlushInterval: 500 * time.Millisecond, PurgeInterval: 30 * time.Second, Compression: "lz4", LogLevel: "warn",
 	}
 }
 
@@ -175,6 +176,7 @@ func (s *Settings) validate() error {
 		check(s.MaxRecordBytes >= 1024 && s.MaxRecordBytes <= 64<<20, "max_record_bytes", "must be 1 KiB to 64 MiB"),
 		check(s.CommitCeiling >= time.Millisecond && s.CommitCeiling <= 5*time.Second, "commit_ceiling", "must be 1ms to 5s"),
 		check(s.FlushInterval >= 10*time.Millisecond && s.FlushInterval <= time.Minute, "flush_interval", "must be 10ms to 1m"),
+		check(s.PurgeInterval >= 100*time.Millisecond && s.PurgeInterval <= time.Hour, "purge_interval", "must be 100ms to 1h"),
 		check(s.UnknownSchemaWait >= 0, "unknown_schema_wait", "must not be negative"),
 	} {
 		if err != nil {
@@ -190,7 +192,7 @@ func (s *Settings) environ() []string {
 		"SYNCLINE_BROKERS=" + strings.Join(s.Brokers, ","), "SYNCLINE_REGISTRY_URL=" + s.RegistryURL,
 		"SYNCLINE_CLICKHOUSE=" + s.ClickHouse, "SYNCLINE_DATABASE=" + s.Database, "SYNCLINE_CATALOG=" + s.Catalog,
 		"SYNCLINE_PREFIX=" + s.Prefix, "SYNCLINE_COMPRESSION=" + s.Compression, fmt.Sprintf("SYNCLINE_PARTITIONS=%d", s.Partitions),
-		"SYNCLINE_LOG_LEVEL=" + s.LogLevel,
+		"SYNCLINE_LOG_LEVEL=" + s.LogLevel, "SYNCLINE_PURGE_INTERVAL=" + s.PurgeInterval.String(),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -28,9 +29,9 @@ type Writer interface {
 	// stored it: it must change nothing then.
 	Write(ctx context.Context, b change.Batch) error
 	// Resume tells, for newly assigned partitions of a topic, the next offset
-	// after what the target itself holds; a partition that it has nothing of is
-	// absent from the map.
-	Resume(ctx context.Context, topic string, partitions []int32) (map[int32]int64, error)
+	// after what the target itself holds, and of which topic that is; a partition
+	// that it has nothing of is absent from the map.
+	Resume(ctx context.Context, topic string, partitions []int32) (map[int32]change.Settled, error)
 }
 
 // DeliverConfig is what a Deliver needs. Of Config it uses the connection, the
@@ -80,7 +81,7 @@ type Deliver struct {
 
 	mu      sync.Mutex
 	lines   map[string]*line
-	known   map[string]bool
+	known   map[string]topicMeta
 	held    int // bytes buffered and in flight
 	awake   chan struct{}
 	writing sync.WaitGroup
@@ -132,7 +133,7 @@ func NewDeliver(cfg DeliverConfig, w Writer) (*Deliver, error) {
 		group: cfg.Prefix + "." + cfg.Sink,
 		id:    fmt.Sprintf("%s.%s.%d", cfg.Prefix, cfg.Sink, cfg.Slot),
 		log:   cfg.Log.With("sink", cfg.Sink),
-		lines: map[string]*line{}, known: map[string]bool{}, awake: make(chan struct{}, 1),
+		lines: map[string]*line{}, known: map[string]topicMeta{}, awake: make(chan struct{}, 1),
 	}
 	for _, topic := range cfg.Topics {
 		d.lines[topic] = &line{topic: topic, parts: map[int32]*pendingPart{}}
@@ -174,7 +175,8 @@ func (d *Deliver) Run(ctx context.Context) error {
 	return err
 }
 
-// watch subscribes topics as they appear.
+// watch subscribes topics as they appear, and stops the lines of those that are
+// made anew.
 func (d *Deliver) watch(ctx context.Context) {
 	for {
 		found, err := describeTopics(ctx, d.admin, d.cfg.Topics)
@@ -183,20 +185,26 @@ func (d *Deliver) watch(ctx context.Context) {
 		}
 		var added []string
 		d.mu.Lock()
-		for name := range found {
-			if !d.known[name] {
-				d.known[name] = true
+		for name, meta := range found {
+			before, known := d.known[name]
+			switch {
+			case !known:
+				d.known[name] = meta
 				added = append(added, name)
+			case before.other(meta):
+				l := d.lines[name]
+				for _, p := range slices.Sorted(maps.Keys(l.parts)) {
+					d.stopLine(l, d.partLoss(l, p, lossRecreated)) // the first one names the topic
+				}
 			}
 		}
-		all := len(d.known) == len(d.lines)
 		d.mu.Unlock()
 		if len(added) > 0 {
 			slices.Sort(added)
 			d.log.Info("topics subscribed", "topics", added)
 			d.cl.AddConsumeTopics(added...)
 		}
-		if all || !pause(ctx, d.cfg.TopicRefresh) {
+		if !pause(ctx, d.cfg.TopicRefresh) {
 			return
 		}
 	}
@@ -230,16 +238,21 @@ func (d *Deliver) startOffsets(ctx context.Context, offsets map[string]map[int32
 			numbers = append(numbers, p)
 		}
 		slices.Sort(numbers)
-		next, err := d.resume(ctx, l, numbers)
+		next, holds, err := d.resume(ctx, l, numbers)
 		if err != nil {
 			return nil, err
 		}
 		d.mu.Lock()
+		meta := d.known[topic]
 		for _, p := range numbers {
 			start := pendingPart{from: -1, next: -1, end: -1}
-			if at, ok := next[p]; ok {
-				parts[p] = kgo.NewOffset().At(at).WithEpoch(-1)
-				start.from, start.next = at, at
+			at, ok := next[p]
+			if err := checkLine(partitionID{topic, p}, at, ok, meta, holds); err != nil {
+				d.stopLine(l, d.ofLine(err))
+			}
+			if ok {
+				parts[p] = kgo.NewOffset().At(at.Next).WithEpoch(-1)
+				start.from, start.next = at.Next, at.Next
 			} else {
 				// Not the group's offset: a table that was emptied, or a new database,
 				// must be filled again. Writing twice what is there changes nothing.
@@ -253,21 +266,32 @@ func (d *Deliver) startOffsets(ctx context.Context, offsets map[string]map[int32
 	return offsets, nil
 }
 
-func (d *Deliver) resume(ctx context.Context, l *line, partitions []int32) (map[int32]int64, error) {
+// resume asks the target where it ends, and then the broker what it holds.
+func (d *Deliver) resume(ctx context.Context, l *line, partitions []int32) (map[int32]change.Settled, map[partitionID]bounds, error) {
 	for try := 0; ; try++ {
 		callCtx, cancel := context.WithTimeout(ctx, d.cfg.WriteTimeout)
 		next, err := d.writer.Resume(callCtx, l.topic, partitions)
+		what := "asking the target where it ends"
+		var holds map[partitionID]bounds
+		if err == nil {
+			epochs := map[partitionID]int32{}
+			for _, p := range partitions {
+				epochs[partitionID{l.topic, p}] = -1
+			}
+			what = "asking the broker what the topic holds"
+			holds, err = listBounds(callCtx, d.admin, epochs)
+		}
 		cancel()
 		if err == nil {
-			return next, nil
+			return next, holds, nil
 		}
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
-		l.stats.failed("asking the target where it ends", err)
-		d.log.Warn("cannot ask the target where it ends, trying again", "topic", l.topic, "error", err)
+		l.stats.failed(what, err)
+		d.log.Warn("cannot begin, trying again", "topic", l.topic, "doing", what, "error", err)
 		if !pause(ctx, d.backoff(try)) {
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
 	}
 }
@@ -389,7 +413,9 @@ func (d *Deliver) bufferPart(l *line, part *pendingPart, p *kgo.FetchPartition, 
 	}
 	for _, r := range p.Records {
 		if r.Offset < part.next {
-			continue
+			// It began at what the target ends at, and the client never goes back.
+			d.stopLine(l, d.partLoss(l, p.Partition, lossBackwards))
+			return
 		}
 		if part.from < 0 {
 			part.from = r.Offset
@@ -416,14 +442,19 @@ const recordFrame = 64
 
 func (d *Deliver) fetchError(l *line, p *kgo.FetchPartition) error {
 	err := p.Err
-	var loss *kgo.ErrDataLoss
+	var reset *kgo.ErrDataLoss
 	var inflated *kgo.ErrDecompressTooLarge
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
 	case errors.Is(err, kerr.FencedInstanceID):
 		return fmt.Errorf("sink %s: %w: %w", d.cfg.Sink, ErrFenced, err)
-	case l != nil && (errors.Is(err, kerr.OffsetOutOfRange) || errors.As(err, &loss) || errors.As(err, &inflated)):
-		d.stopLine(l, fmt.Errorf("reading %s/%d: %w; what the target has and what the topic holds no longer join: rebuild this table from the first offset", l.topic, p.Partition, err))
+	case l == nil || l.stopped != nil:
+	case errors.Is(err, kerr.OffsetOutOfRange), errors.As(err, &reset):
+		d.stopLine(l, fmt.Errorf("%w (%w)", d.partLoss(l, p.Partition, lossOutOfRange), err))
+	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
+		d.stopLine(l, fmt.Errorf("%w (%w)", d.partLoss(l, p.Partition, lossRecreated), err))
+	case errors.As(err, &inflated):
+		d.stopLine(l, fmt.Errorf("reading %s/%d: %w; raise max decompress batch bytes, if the producer of this topic can be trusted", l.topic, p.Partition, err))
 	default:
 		d.log.Warn("fetch error", "error", err)
 	}

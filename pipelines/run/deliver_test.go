@@ -25,6 +25,7 @@ type ledger struct {
 	rows    map[string]int             // topic/partition/offset -> how often stored under different tokens
 	next    map[string]map[int32]int64 // by topic: Last+1
 	tokens  map[string]bool
+	ids     map[string][16]byte // of the topics' last batches
 	repeats int
 	largest int
 	fail    func(b change.Batch, try int) (store bool, err error)
@@ -33,7 +34,7 @@ type ledger struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{rows: map[string]int{}, next: map[string]map[int32]int64{}, tokens: map[string]bool{}}
+	return &ledger{rows: map[string]int{}, next: map[string]map[int32]int64{}, tokens: map[string]bool{}, ids: map[string][16]byte{}}
 }
 
 func token(topic string, p change.Part) string {
@@ -51,6 +52,7 @@ func (l *ledger) Write(_ context.Context, b change.Batch) error {
 	if !store {
 		return err
 	}
+	l.ids[b.Topic] = b.TopicID
 	for _, p := range b.Parts {
 		if len(p.Records) == 0 || p.Records[0].Offset < p.First || p.Records[len(p.Records)-1].Offset > p.Last {
 			l.wrong = append(l.wrong, "range does not cover its records: "+token(b.Topic, p))
@@ -75,13 +77,13 @@ func (l *ledger) Write(_ context.Context, b change.Batch) error {
 	return err
 }
 
-func (l *ledger) Resume(_ context.Context, topic string, partitions []int32) (map[int32]int64, error) {
+func (l *ledger) Resume(_ context.Context, topic string, partitions []int32) (map[int32]change.Settled, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	out := map[int32]int64{}
+	out := map[int32]change.Settled{}
 	for _, p := range partitions {
 		if next, ok := l.next[topic][p]; ok {
-			out[p] = next
+			out[p] = change.Settled{Next: next, TopicID: l.ids[topic]}
 		}
 	}
 	return out, nil

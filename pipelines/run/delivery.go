@@ -54,7 +54,7 @@ func (d *Deliver) dispatch(hard context.Context) (wait time.Duration, full bool)
 // cut makes the batch of all that is buffered of a topic. From here on it does
 // not change until it is written.
 func (d *Deliver) cut(l *line) *flight {
-	f := &flight{batch: change.Batch{Topic: l.topic}, bytes: l.bytes, done: make(chan struct{}), owners: map[int32]*pendingPart{}}
+	f := &flight{batch: change.Batch{Topic: l.topic, TopicID: d.known[l.topic].id}, bytes: l.bytes, done: make(chan struct{}), owners: map[int32]*pendingPart{}}
 	for number, part := range l.parts {
 		if len(part.records) == 0 {
 			continue
@@ -227,7 +227,7 @@ func (d *Deliver) Status() DeliverStatus {
 			s.State, s.Message, s.Since = "stopped", l.stats.failing, l.stats.since
 		case l.stats.failing != "":
 			s.State, s.Message, s.Since = "failing", l.stats.failing, l.stats.since
-		case !d.known[name]:
+		case d.known[name].count == 0:
 			s.State = "absent"
 		}
 		l.stats.mu.Unlock()

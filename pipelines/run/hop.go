@@ -22,9 +22,10 @@ type hop struct {
 	group        string
 	clientID     string // also transactional and instance id
 	share        int
-	limit        int     // bytes of one transaction
-	outputs      []Topic // with the letter topic
-	queues       map[string]bool
+	limit        int             // bytes of one transaction
+	outputs      []Topic         // with the letter topic
+	queues       map[string]bool // inputs that belong to us and that only this hop reads
+	emptied      map[partitionID]bool
 	ownChangelog bool // a task's changelog partition is its own number
 	// inputPartitions is exact for owned inputs and about right for sources.
 	inputPartitions int
@@ -313,6 +314,10 @@ func (h *hop) settleTasks() error {
 		case t.paused && !now.Before(t.waitUntil):
 			t.paused = false
 			resume = append(resume, id)
+		case t.next != t.committed.next && t.drifted.IsZero():
+			t.drifted = now
+		case t.next != t.committed.next && now.Sub(t.drifted) > driftAfter:
+			t.owes = true
 		}
 	}
 	h.mu.Unlock()
@@ -321,6 +326,11 @@ func (h *hop) settleTasks() error {
 	}
 	return nil
 }
+
+// driftAfter is how long a position may be ahead of the committed one by
+// transaction markers alone. Were it for ever, a source's retention that takes
+// the last marker would look like a loss.
+const driftAfter = 10 * time.Second
 
 // install makes the task of a restored partition, if that is still ours, and
 // lets its input flow.
@@ -340,7 +350,8 @@ func (h *hop) install(r *restored) {
 	t.stats.bytes.Store(int64(t.table.Bytes()))
 	if err != nil {
 		t.more = false
-		t.stop("restore", err)
+		t.stats.deferred.Store(false)
+		t.stop(restoreReason(err), err)
 	}
 	h.mu.Lock()
 	if h.owned[r.id] != r.lease {
@@ -352,8 +363,21 @@ func (h *hop) install(r *restored) {
 	if err != nil {
 		return
 	}
-	t.log.Info("task restored", "records", r.records, "keys", t.table.Len(), "next", r.position.next, "took", r.took)
+	t.log.Info("task restored", "records", r.records, "keys", t.table.Len(), "next", t.next, "took", r.took)
+	if t.next >= 0 {
+		// The group's offset may have lapsed, or not have been what the state is at.
+		h.rewind(t.id, t.next)
+	}
 	h.consumer.ResumeFetchPartitions(map[string][]int32{r.id.topic: {r.id.partition}})
+}
+
+// restoreReason is the stable code of what kept a task from starting.
+func restoreReason(err error) string {
+	var l *loss
+	if errors.As(err, &l) {
+		return l.reason
+	}
+	return "restore"
 }
 
 // stop ends a task loudly: its partition stays paused, the others go on.
@@ -368,7 +392,7 @@ func (t *task) stop(reason string, err error) {
 // fetchError judges an error that a poll brought.
 func (h *hop) fetchError(topic string, partition int32, err error) error {
 	var session *kgo.ErrGroupSession
-	var loss *kgo.ErrDataLoss
+	var reset *kgo.ErrDataLoss
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
 		return nil
@@ -381,26 +405,34 @@ func (h *hop) fetchError(topic string, partition int32, err error) error {
 	h.mu.Lock()
 	t := h.tasks[partitionID{topic, partition}]
 	h.mu.Unlock()
-	reason, fix := "", ""
 	var inflated *kgo.ErrDecompressTooLarge
+	reason := ""
 	switch {
-	case errors.Is(err, kerr.OffsetOutOfRange), errors.As(err, &loss):
-		reason = "out-of-range"
-		fix = "records after the committed offset are gone from the topic: restore them, or rebuild this hop from the first offset"
+	case errors.Is(err, kerr.OffsetOutOfRange):
+		reason = lossOutOfRange // unless the bounds tell more
+	case errors.As(err, &reset):
+		reason = lossTruncated
+	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
+		reason = lossRecreated
 	case errors.As(err, &inflated):
 		reason = "decompression"
-		fix = "raise max decompress batch bytes, if the producer of this topic can be trusted"
-	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
-		reason = "topic-recreated"
-		fix = "the topic was deleted and created again; rebuild this hop from the first offset"
 	}
 	if t == nil || reason == "" {
+		// Without a task, what the restore finds of the partition counts.
 		h.log.Warn("fetch error", "topic", topic, "partition", partition, "error", err)
 		return nil
 	}
-	if t.stopped == nil {
-		t.halt, t.haltReason = fmt.Errorf("task %s: reading from offset %d: %w; %s", t.id, t.next, err, fix), reason
-		h.activate(t)
+	if t.stopped != nil || t.halt != nil {
+		return nil
 	}
+	t.haltReason = reason
+	if inflated != nil {
+		t.halt = fmt.Errorf("task %s: reading from offset %d: %w; raise max decompress batch bytes, if the producer of this topic can be trusted", t.id, t.next, err)
+	} else {
+		lost := h.lost(t, reason)
+		t.halt, t.haltReason = fmt.Errorf("%w (%w)", lost, err), restoreReason(lost)
+	}
+	h.hold(t.id)
+	h.activate(t)
 	return nil
 }

@@ -25,7 +25,8 @@ type restored struct {
 	position position
 	records  int
 	took     time.Duration
-	err      error // the self-check failed: the task stops
+	reset    bool  // the queue begins anew at offset 0
+	err      error // the self-check failed, or the input is not what it was: the task stops
 }
 
 // lease is one assignment of a partition. A partition that goes and comes back
@@ -91,7 +92,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 // offsets, stable, so that no transaction with them is open; then the end of
 // the changelog, uncommitted, which includes that transaction's records even if
 // its marker has not reached this partition yet; then committed records until
-// that end, control records counted.
+// that end, control records counted. Last the bounds of the inputs, which a
+// position that was committed before must lie in.
 func (h *hop) restoreOnce(ctx context.Context, leases []*lease) ([]*restored, error) {
 	offsets, err := h.stableOffsets(ctx)
 	if err != nil {
@@ -117,6 +119,9 @@ func (h *hop) restoreOnce(ctx context.Context, leases []*lease) ([]*restored, er
 			group = position{next: o.At, stamp: o.Metadata}
 		}
 		r.position, r.err = checkRestored(r.id, group, r.check, r.meta)
+	}
+	if err := h.checkInputs(ctx, results); err != nil {
+		return nil, err
 	}
 	return results, nil
 }

@@ -127,16 +127,14 @@ func checkRestored(id partitionID, group position, record *selfCheck, topic topi
 		}
 		return position{next: -1}, nil
 	}
+	if topic.other(topicMeta{id: record.TopicID}) {
+		return position{}, &loss{reason: lossRecreated, id: id, next: record.Next, start: -1, end: -1}
+	}
 	if record.Count != topic.count {
 		return position{}, fmt.Errorf(
 			"task %s: topic had %d partitions when this state began and has %d now, so keys have moved between partitions; "+
 				"put the count back, or rebuild this hop from the first offset",
 			id, record.Count, topic.count)
-	}
-	if zero := ([16]byte{}); record.TopicID != zero && topic.id != zero && record.TopicID != topic.id {
-		return position{}, fmt.Errorf(
-			"task %s: the topic was deleted and created again since this state was written; "+
-				"its offsets mean other records now: rebuild this hop from the first offset", id)
 	}
 	restored := position{next: record.Next, stamp: record.Stamp}
 	if group.next >= 0 && group != restored {

@@ -119,6 +119,12 @@ func (s *taskStats) setStopped(reason, message string) {
 	s.stopReason, s.stopMessage, s.stopSince = reason, message, time.Now()
 }
 
+func (s *taskStats) hasStopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.stopSince.IsZero()
+}
+
 func (s *taskStats) status() TaskStatus {
 	out := TaskStatus{
 		Topic: s.name.topic, Partition: s.name.partition, State: "running",

@@ -33,6 +33,9 @@ type task struct {
 	touched   bool     // has something in the transaction under way
 	more      bool     // Advance has work left
 	paused    bool
+	owes      bool      // its position is to be committed, whatever else there is
+	drifted   time.Time // since when the position is ahead of the committed one, by transaction markers alone
+	sought    bool      // the input has been at the position, so that nothing below it may come
 
 	out        outbox
 	changes    slab
@@ -100,6 +103,13 @@ func newTask(h *hop, r *restored) *task {
 	if h.ownChangelog {
 		t.changelog = r.id.partition
 	}
+	if r.check != nil {
+		t.epoch = r.check.Epoch
+	}
+	if r.reset {
+		// Committed at once: once the queue fills, nobody could tell this from a loss.
+		t.base, t.next, t.epoch, t.owes = 0, 0, -1, true
+	}
 	t.stats.name = r.id
 	t.stats.committed.Store(r.position.next)
 	t.stats.next.Store(r.position.next)
@@ -120,8 +130,15 @@ func (t *task) process(recs []*kgo.Record, now time.Time) bool {
 	m.Topic, m.Partition = t.id.topic, t.id.partition
 	for _, r := range recs {
 		if r.Offset < t.next {
-			continue // before the restored place: already in the state
+			// Once this may be a group's offset that came after ours was set.
+			if t.sought {
+				lost := t.hop.lost(t, lossBackwards)
+				t.halt, t.haltReason = lost, restoreReason(lost)
+			}
+			t.sought = true
+			return false
 		}
+		t.sought = true
 		if t.base < 0 {
 			t.base, t.next = r.Offset, r.Offset
 		}
@@ -232,6 +249,7 @@ func (t *task) applied(stamp string) {
 	t.table.Commit()
 	t.committed = position{next: t.next, stamp: stamp}
 	t.base = t.next
+	t.owes, t.drifted = false, time.Time{}
 	t.stats.add(&t.tally)
 	t.clear()
 	t.stats.deferred.Store(t.more)

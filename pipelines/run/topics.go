@@ -17,7 +17,12 @@ import (
 // topicMeta is what the engine keeps of a topic.
 type topicMeta struct {
 	count int32
-	id    [16]byte
+	id    [16]byte // zero where the broker has none
+}
+
+// other says that two descriptions of one name are of two topics.
+func (m topicMeta) other(now topicMeta) bool {
+	return m.id != now.id && m.id != [16]byte{} && now.id != [16]byte{}
 }
 
 // ownedTopics are all topics that the hops and the engine write, each once. Two
@@ -199,22 +204,25 @@ func (h *hop) watchTopics(ctx context.Context) {
 }
 
 // noteTopics takes over what was found of the input topics: new ones are
-// subscribed, a changed one is an error.
+// subscribed; one that was made anew is read anew, whose tasks then stop; one
+// whose count of partitions has changed is an error.
 func (h *hop) noteTopics(found map[string]topicMeta) error {
 	h.mu.Lock()
-	var added []string
+	var added, remade []string
 	for _, name := range h.def.Inputs {
 		meta, ok := found[name]
 		if !ok {
 			continue
 		}
 		before, known := h.topics[name]
-		if !known {
+		switch {
+		case !known:
 			h.topics[name] = meta
 			added = append(added, name)
-			continue
-		}
-		if before.count != meta.count {
+		case before.other(meta):
+			h.topics[name] = meta
+			remade = append(remade, name)
+		case before.count != meta.count:
 			h.mu.Unlock()
 			return fmt.Errorf(
 				"topic %q had %d partitions and has %d now: its keys have moved between partitions, so the state of hop %s no longer fits; "+
@@ -222,8 +230,14 @@ func (h *hop) noteTopics(found map[string]topicMeta) error {
 		}
 	}
 	h.mu.Unlock()
+	slices.Sort(added)
+	slices.Sort(remade)
+	if len(remade) > 0 {
+		h.log.Error("input topics were deleted and created again", "topics", remade)
+		h.consumer.PurgeTopicsFromConsuming(remade...) // the client never takes to a new topic by itself
+		h.consumer.AddConsumeTopics(remade...)
+	}
 	if len(added) > 0 {
-		slices.Sort(added)
 		h.log.Info("input topics subscribed", "topics", added)
 		h.consumer.AddConsumeTopics(added...)
 	}
@@ -242,30 +256,59 @@ func (h *hop) purge(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		offsets := kadm.Offsets{}
-		h.mu.Lock()
-		for id, t := range h.tasks {
-			if next := t.stats.committed.Load(); h.queues[id.topic] && next > done[id] {
-				offsets.AddOffset(id.topic, id.partition, next, -1)
-			}
+		if err := h.purgeOnce(ctx, done); err != nil && ctx.Err() == nil {
+			h.log.Warn("cannot delete consumed records of internal queues", "error", err)
 		}
-		h.mu.Unlock()
-		if len(offsets) == 0 {
-			continue
-		}
-		results, err := h.admin.DeleteRecords(ctx, offsets)
-		if err != nil {
-			if ctx.Err() == nil {
-				h.log.Warn("cannot delete consumed records of internal queues", "error", err)
-			}
-			continue
-		}
-		results.Each(func(r kadm.DeleteRecordsResponse) {
-			if r.Err != nil {
-				h.log.Warn("cannot delete consumed records", "topic", r.Topic, "partition", r.Partition, "error", r.Err)
-				return
-			}
-			done[partitionID{r.Topic, r.Partition}] = r.LowWatermark
-		})
 	}
+}
+
+// purgeOnce leaves the last record of a partition where it is, however long it
+// has been consumed: a broker that keeps offsets by its segments, as the
+// embedded one does, must not lose count.
+func (h *hop) purgeOnce(ctx context.Context, done map[partitionID]int64) error {
+	committed := map[partitionID]int64{}
+	epochs := map[partitionID]int32{}
+	h.mu.Lock()
+	for id, t := range h.tasks {
+		// Of a topic made anew, the committed place says nothing.
+		if next := t.stats.committed.Load(); h.queues[id.topic] && next > done[id]+1 && !t.meta.other(h.topics[id.topic]) && !t.stats.hasStopped() {
+			committed[id], epochs[id] = next, -1
+		}
+	}
+	h.mu.Unlock()
+	if len(committed) == 0 {
+		return nil
+	}
+	found, err := describeTopics(ctx, h.admin, h.def.Inputs)
+	if err != nil {
+		return err
+	}
+	ends, err := listBounds(ctx, h.admin, epochs)
+	if err != nil {
+		return err
+	}
+	offsets := kadm.Offsets{}
+	h.mu.Lock()
+	for id, next := range committed {
+		b, ok := ends[id]
+		if to := min(next, b.end-1); ok && to > b.start && next <= b.end && !found[id.topic].other(h.topics[id.topic]) {
+			offsets.AddOffset(id.topic, id.partition, to, -1)
+		}
+	}
+	h.mu.Unlock()
+	if len(offsets) == 0 {
+		return nil
+	}
+	results, err := h.admin.DeleteRecords(ctx, offsets)
+	if err != nil {
+		return err
+	}
+	results.Each(func(r kadm.DeleteRecordsResponse) {
+		if r.Err != nil {
+			h.log.Warn("cannot delete consumed records", "topic", r.Topic, "partition", r.Partition, "error", r.Err)
+			return
+		}
+		done[partitionID{r.Topic, r.Partition}] = r.LowWatermark
+	})
+	return nil
 }

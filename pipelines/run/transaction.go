@@ -157,7 +157,7 @@ func (h *hop) rewind(id partitionID, next int64) {
 func (h *hop) transact(ctx context.Context) error {
 	h.mu.Lock()
 	for _, t := range h.tasks {
-		if t.more && !t.touched && t.stopped == nil && t.halt == nil {
+		if (t.more || t.owes) && !t.touched && t.stopped == nil && t.halt == nil {
 			t.touched = true
 			if h.cfg.Debug {
 				t.hash = t.table.Hash()
@@ -190,7 +190,7 @@ func (h *hop) transact(ctx context.Context) error {
 			if err := h.expel(t); err != nil {
 				return err
 			}
-		case t.next == t.base && t.out.recs.empty() && t.changes.empty():
+		case t.next == t.base && !t.owes && t.out.recs.empty() && t.changes.empty():
 			if t.halt != nil {
 				h.halt(t)
 			}

@@ -137,6 +137,9 @@ func (t *Transform) start(ctx context.Context, admin *kadm.Client) (hops []*hop,
 		if err != nil {
 			return hops, err
 		}
+		if err := h.noteEmptied(ctx, found); err != nil {
+			return hops, fmt.Errorf("starting hop %s: %w", def.Name, err)
+		}
 		if err := h.start(ctx, found); err != nil {
 			return hops, fmt.Errorf("starting hop %s: %w", def.Name, err)
 		}

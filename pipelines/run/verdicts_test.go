@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -276,38 +275,6 @@ func TestAbsentTopicIsReadWhenItAppears(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.checkTotals(w.topic("counts"), totals(100, 10))
-}
-
-func TestOffsetOutOfRangeStopsTheTask(t *testing.T) {
-	w := newWorld(t)
-	in := w.create("in", toyPartitions)
-	w.produce(in, toyPartitions, 100, 10, "a")
-	r := w.start(w.config(), w.countHop(in, nil)).waitUp()
-	r.waitIdle(20 * time.Second)
-	if err := r.stop(); err != nil {
-		t.Fatal(err)
-	}
-	w.produce(in, toyPartitions, 100, 10, "b")
-	ends, err := w.admin.ListEndOffsets(t.Context(), in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	part := PartitionOf([]byte("k0"), toyPartitions)
-	end, _ := ends.Lookup(in, part)
-	gone := kadm.Offsets{}
-	gone.AddOffset(in, part, end.Offset, -1)
-	if _, err := w.admin.DeleteRecords(t.Context(), gone); err != nil {
-		t.Fatal(err)
-	}
-	w.produce(in, toyPartitions, 100, 10, "c")
-	r = w.start(w.config(), w.countHop(in, nil)).waitUp()
-	status := r.waitState(in, part, "stopped")
-	if status.Reason != "out-of-range" || !strings.Contains(status.Message, "rebuild") {
-		t.Errorf("status: %+v", status)
-	}
-	if err := r.stop(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestChangedPartitionCountStops(t *testing.T) {

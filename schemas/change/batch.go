@@ -6,8 +6,17 @@ import "errors"
 // same batch is written again until it succeeds, with the same parts and
 // ranges, so that a target can tell a repetition by them.
 type Batch struct {
-	Topic string
-	Parts []Part // by partition, each partition at most once
+	Topic   string
+	TopicID [16]byte // zero where the broker has none
+	Parts   []Part   // by partition, each partition at most once
+}
+
+// Settled is what a target holds of one partition: the offset behind the last
+// one that it has taken, and the id of the topic that this offset is of, zero if
+// it was not told.
+type Settled struct {
+	Next    int64
+	TopicID [16]byte
 }
 
 // Part is a run of one partition. First and Last (inclusive) cover every offset

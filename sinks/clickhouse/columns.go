@@ -42,6 +42,7 @@ const (
 // row is a decoded record and its place.
 type row[R any] struct {
 	rec                            R
+	topicID                        string
 	partition                      int32
 	first, last, offset, timestamp int64
 }
@@ -262,6 +263,7 @@ func texts[R any](name string, get func(*R) []string) column[R] {
 func places[R any](topic string) []column[R] {
 	return []column[R]{
 		plain("_topic", typeWord, func(*row[R]) string { return topic }),
+		plain("_topic_id", typeWord, func(r *row[R]) string { return r.topicID }),
 		plain("_partition", typeInt32, func(r *row[R]) int32 { return r.partition }),
 		plain("_first", typeInt, func(r *row[R]) int64 { return r.first }),
 		plain("_last", typeInt, func(r *row[R]) int64 { return r.last }),

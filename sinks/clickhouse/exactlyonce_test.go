@@ -85,7 +85,7 @@ func TestRebalanceWithOtherBoundaries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[int32]int64{0: 5}, got); diff != "" {
+	if diff := cmp.Diff(map[int32]change.Settled{0: {Next: 5}}, got); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -119,7 +119,7 @@ func TestResumeAfterMerge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[int32]int64{2: 42}, got); diff != "" {
+	if diff := cmp.Diff(map[int32]change.Settled{2: {Next: 42}}, got); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -138,10 +138,35 @@ func TestResumeBehindMarkers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[int32]int64{0: 121}, got); diff != "" {
+	if diff := cmp.Diff(map[int32]change.Settled{0: {Next: 121}}, got); diff != "" {
 		t.Error(diff)
 	}
 	wants(t, w, "_topic, _partition, _first, _last, _offset", rawOrders, "canonical.order|0|90|120|100")
+}
+
+// The range of offsets says which topic it is of; rows from before that was
+// recorded do not count against it.
+func TestResumeNamesTheTopicsId(t *testing.T) {
+	w := open(t)
+	write(t, w, "canonical.order", part(t, 0, 0, order("a", "x", 1)), part(t, 1, 0, order("b", "y", 1)))
+	id := [16]byte{1, 2, 3, 0xff}
+	if err := w.Write(t.Context(), change.Batch{Topic: "canonical.order", TopicID: id, Parts: []change.Part{part(t, 0, 1, order("c", "x", 1))}}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.Resume(t.Context(), "canonical.order", []int32{0, 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[int32]change.Settled{0: {Next: 2, TopicID: id}, 1: {Next: 1}}, got); diff != "" {
+		t.Error(diff)
+	}
+	wants(t, w, "native_id, _topic_id", rawOrders+" ORDER BY native_id", "a|", "b|", "c|AQID_wAAAAAAAAAAAAAAAA")
+	if err := w.conn.Exec(t.Context(), "INSERT INTO "+w.opts.Database+".canonical_order (entity_id, version, _topic, _topic_id, _partition, _first, _last, _offset) VALUES ('e', 1, 'canonical.order', 'by hand', 0, 9, 9, 9)"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Resume(t.Context(), "canonical.order", []int32{0}); err == nil || !strings.Contains(err.Error(), "by hand") {
+		t.Errorf("a foreign id: %v", err)
+	}
 }
 
 // proxy stands between sink and server and can be told what to do with inserts.
@@ -251,7 +276,7 @@ func TestReplyLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got[0] != 13 {
+	if got[0].Next != 13 {
 		t.Errorf("resume at %d, want 13: the table knows what the writer does not", got[0])
 	}
 }
@@ -416,7 +441,7 @@ func TestCrashBetweenPieces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got[0] != 12 {
+	if got[0].Next != 12 {
 		t.Fatalf("resume at %d, want 12", got[0])
 	}
 	rest := part(t, 0, 12, order("c", "x", 1), order("d", "x", 1))

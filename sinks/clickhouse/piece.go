@@ -16,8 +16,9 @@ import (
 // piece is what one insert takes: parts of a batch in order of partition, each
 // with the range of offsets that it settles.
 type piece struct {
-	parts []change.Part
-	rows  int
+	parts   []change.Part
+	topicID string // "" where the broker has none
+	rows    int
 }
 
 // split cuts a batch into pieces of at most maxRows records and, as far as
@@ -59,6 +60,9 @@ func split(b change.Batch, maxRows, maxBytes int) ([]piece, error) {
 	}
 	if cur.rows > 0 {
 		out = append(out, cur)
+	}
+	for i := range out {
+		out[i].topicID = topicText(b.TopicID)
 	}
 	return out, nil
 }

@@ -182,7 +182,7 @@ func (t *tableInserter[R]) insert(ctx context.Context, w *Writer, p piece) (err 
 func (t *tableInserter[R]) decode(ctx context.Context, w *Writer, p piece) error {
 	for _, part := range p.parts {
 		for _, r := range part.Records {
-			t.rows = append(t.rows, row[R]{partition: part.Partition, first: part.First, last: part.Last, offset: r.Offset, timestamp: r.Timestamp})
+			t.rows = append(t.rows, row[R]{topicID: p.topicID, partition: part.Partition, first: part.First, last: part.Last, offset: r.Offset, timestamp: r.Timestamp})
 			err := t.decoder.Decode(ctx, r.Value, &t.rows[len(t.rows)-1].rec)
 			if err == nil {
 				continue

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Config says how a broker runs.
@@ -95,9 +96,32 @@ func Start(config Config) (*Broker, error) {
 		return nil, fmt.Errorf("starting the broker over %s on port %d: %w "+
 			"(if the port is taken, choose another; if the data is damaged, rebuild from the sources)", config.Dir, config.Port, err)
 	}
+	keepLastBatch(cluster)
 	cluster.Compact()
 	b.cluster, b.addr = cluster, cluster.ListenAddrs()[0]
 	return b, nil
+}
+
+// keepLastBatch keeps clients from deleting a partition's records to the very
+// end. The cluster reads a partition's offsets back from its segment files: with
+// none left they would begin at 0 again after a restart, below every position
+// that was committed before.
+func keepLastBatch(cluster *kfake.Cluster) {
+	cluster.ControlKey(int16(kmsg.DeleteRecords), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		for _, topic := range r.(*kmsg.DeleteRecordsRequest).Topics { //nolint:forcetypeassert // by its key
+			for i := range topic.Partitions {
+				p := &topic.Partitions[i]
+				at := cluster.PartitionInfo(topic.Topic, p.Partition)
+				if at == nil || at.HighWatermark == at.LogStartOffset {
+					continue
+				}
+				if p.Offset == -1 || p.Offset == at.HighWatermark {
+					p.Offset = at.HighWatermark - 1
+				}
+			}
+		}
+		return nil, nil, false // carried out as changed
+	})
 }
 
 // mark turns the mark of an earlier run that did not end cleanly into a note,

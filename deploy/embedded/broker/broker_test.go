@@ -193,3 +193,56 @@ func TestRestartCompacts(t *testing.T) {
 		t.Errorf("after a restart (-want +got)\n%s", diff)
 	}
 }
+
+// A partition whose records were all deleted must not begin at 0 again: who has
+// read it would miss everything below its position.
+func TestEmptiedPartitionsKeepTheirOffsets(t *testing.T) {
+	for name, to := range map[string]int64{"to the end": 3, "to the end, whichever it is": -1} {
+		t.Run(name, func(t *testing.T) {
+			ctx, dir := t.Context(), t.TempDir()
+			b := start(t, dir, 0)
+			produce := func(b *broker.Broker, values ...string) {
+				t.Helper()
+				c := client(t, b.Addr())
+				for _, v := range values {
+					if err := c.ProduceSync(ctx, &kgo.Record{Topic: "queue", Value: []byte(v)}).FirstErr(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				c.Close()
+			}
+			admin := kadm.NewClient(client(t, b.Addr()))
+			if _, err := admin.CreateTopic(ctx, 1, 1, nil, "queue"); err != nil {
+				t.Fatal(err)
+			}
+			produce(b, "a", "b", "c")
+			offsets := kadm.Offsets{}
+			offsets.AddOffset("queue", 0, to, -1)
+			deleted, err := admin.DeleteRecords(ctx, offsets)
+			if err == nil {
+				err = deleted.Error()
+			}
+			if low, _ := deleted.Lookup("queue", 0); err != nil || low.LowWatermark != 2 {
+				t.Fatalf("deleted up to %d, want 2, so that one batch stays: %v", low.LowWatermark, err)
+			}
+			for range 2 {
+				if err := b.Stop(); err != nil {
+					t.Fatal(err)
+				}
+				b = start(t, dir, 0)
+			}
+			produce(b, "d")
+			admin = kadm.NewClient(client(t, b.Addr()))
+			starts, err := admin.ListStartOffsets(ctx, "queue")
+			ends, err2 := admin.ListEndOffsets(ctx, "queue")
+			if err != nil || err2 != nil {
+				t.Fatal(err, err2)
+			}
+			from, _ := starts.Lookup("queue", 0)
+			until, _ := ends.Lookup("queue", 0)
+			if from.Offset != 2 || until.Offset != 4 {
+				t.Errorf("after restarts and one more record the partition holds %d to %d, want 2 to 4", from.Offset, until.Offset)
+			}
+		})
+	}
+}
