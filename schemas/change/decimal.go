@@ -63,7 +63,7 @@ func twosComplement(n *big.Int) []byte {
 
 // String names the kind in messages.
 func (k Kind) String() string {
-	names := [...]string{"null", "missing", "unavailable", "bool", "int", "double", "decimal", "string", "bytes", "date", "timestamp", "duration", "record"}
+	names := [...]string{"null", "missing", "unavailable", "bool", "int", "double", "decimal", "string", "bytes", "date", "timestamp", "duration", "record", "unreadable"}
 	if int(k) < len(names) {
 		return names[k]
 	}

@@ -21,6 +21,7 @@ const (
 	Timestamp               // Int: microseconds since 1970-01-01 UTC
 	Duration                // Int: microseconds
 	Nested                  // a nested record that is there; asked for to learn presence only
+	Unreadable              // bytes that are no value of their type; Int says why (projection.Fault). Never stored
 )
 
 // Value is one decoded field. It is a plain struct, so that a row of them is

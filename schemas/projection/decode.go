@@ -150,7 +150,8 @@ func (m *machine) run(pc int32, at, depth int) int {
 			if o.meaning >= timestampMillis {
 				var ok bool
 				if x, ok = toMicros(x, o.meaning); !ok {
-					return m.fail(pc, start, ErrRange)
+					m.out[o.slot] = unreadable(ErrRange)
+					break
 				}
 			}
 			m.out[o.slot] = change.Value{Kind: o.kind, Int: x}
@@ -158,8 +159,7 @@ func (m *machine) run(pc int32, at, depth int) int {
 			if len(data)-at < 4 {
 				return m.fail(pc, start, ErrTruncated)
 			}
-			x := float64(math.Float32frombits(binary.LittleEndian.Uint32(data[at:])))
-			m.out[o.slot] = change.Value{Kind: change.Double, Int: int64(math.Float64bits(x))}
+			m.out[o.slot] = doubleOf(math.Float32frombits(binary.LittleEndian.Uint32(data[at:])))
 			at += 4
 		case opDouble:
 			if len(data)-at < 8 {
@@ -192,14 +192,15 @@ func (m *machine) run(pc int32, at, depth int) int {
 			at = end
 			if o.code == opString && o.meaning == plain {
 				if !utf8.Valid(raw) {
-					return m.fail(pc, start, ErrUTF8)
+					m.out[o.slot] = unreadable(ErrUTF8)
+					break
 				}
 				m.out[o.slot] = change.Value{Kind: textKind(raw, change.String), Bytes: raw}
 				break
 			}
 			v, err := meant(raw, o)
 			if err != nil {
-				return m.fail(pc, start, err)
+				v = unreadable(err)
 			}
 			m.out[o.slot] = v
 		case opFixed:
@@ -209,7 +210,7 @@ func (m *machine) run(pc int32, at, depth int) int {
 			end := at + int(o.n)
 			v, err := meant(data[at:end:end], o)
 			if err != nil {
-				return m.fail(pc, start, err)
+				v = unreadable(err)
 			}
 			m.out[o.slot], at = v, end
 		case opEnum:
@@ -408,7 +409,7 @@ func (m *machine) variableDecimal(pc int32, at int) int {
 	}
 	v, err := decimalOf(raw, int32(scale))
 	if err != nil {
-		return m.fail(pc, start, err)
+		v = unreadable(err)
 	}
 	m.out[o.slot] = v
 	return at

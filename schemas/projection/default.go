@@ -23,7 +23,7 @@ func (f *field) defaultValue(limits Limits) (change.Value, bool) {
 		return change.Value{}, false
 	}
 	var out [1]change.Value
-	if p.Decode(raw, out[:]) != nil {
+	if p.Decode(raw, out[:]) != nil || out[0].Kind == change.Unreadable {
 		return change.Value{}, false
 	}
 	return out[0], true

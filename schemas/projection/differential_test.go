@@ -109,7 +109,7 @@ func walk(v any, path []string, want change.Kind) (change.Value, bool) {
 	case int64:
 		return change.OfInt(v), want == change.Int
 	case float32:
-		return change.Value{Kind: change.Double, Int: int64(math.Float64bits(float64(v)))}, true
+		return shortest(v), true
 	case float64:
 		return change.Value{Kind: change.Double, Int: int64(math.Float64bits(v))}, true
 	case string:

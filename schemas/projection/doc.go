@@ -10,7 +10,7 @@
 //	null                                   Null
 //	boolean                                Bool
 //	int, long                              Int
-//	float, double                          Double
+//	float, double                          Double (a float by its shortest decimal)
 //	string, enum                           String
 //	bytes, fixed                           Bytes
 //	record (the path ends there)           Nested: it is there
@@ -36,8 +36,11 @@
 // of its items, too deep a nesting, too many items, and bytes after the end
 // are errors, each with its offset and its place in the schema. The time spent
 // on a record is bounded by its length: items without bytes are counted, not
-// walked over. Whether text is UTF-8 and whether numbers and times lie in
-// range is judged for wanted fields only.
+// walked over.
+//
+// Whether text is UTF-8, and whether numbers and times lie in range, is judged
+// for wanted fields only, and it is the value's fault and not the record's: the
+// field becomes Unreadable, [Fault] says why, and all others are there.
 //
 // A number that is padded with zero groups but no longer than its type allows
 // is accepted, as by every other reader.

@@ -26,11 +26,17 @@ var (
 	ErrBadLength = errors.New("a length is negative or does not fit what it measures")
 	ErrBadVarint = errors.New("a number has too many bytes for its type")
 	ErrBadBool   = errors.New("a boolean is neither 0 nor 1")
-	ErrUTF8      = errors.New("text is not UTF-8")
-	ErrDecimal   = errors.New("a decimal is empty, or over 38 digits or its limit of scale")
-	ErrRange     = errors.New("a time does not fit into 64 bits of microseconds")
-	ErrBadTime   = errors.New("text is not an ISO-8601 time with an offset")
 	ErrOutput    = errors.New("the output does not have one place for each wanted field")
+)
+
+// What is wrong with a single value (see Fault); the record around it can be
+// read.
+var (
+	ErrUTF8     = errors.New("the text is not UTF-8")
+	ErrDecimal  = errors.New("the decimal is empty, or over 38 digits or its limit of scale")
+	ErrRange    = errors.New("the time does not fit into 64 bits of microseconds: is it infinity?")
+	ErrBadTime  = errors.New("the text is not an ISO-8601 time with its zone, such as 2026-11-22T10:15:30Z")
+	ErrBadValue = errors.New("the value cannot be read")
 )
 
 // DecodeError says where a record is not what its schema says.

@@ -27,7 +27,7 @@ var everythingPaths = []string{"b", "i", "l", "f", "d", "s", "raw", "fix", "e", 
 // stricter are the refusals that twmb/avro does not share, or decides by
 // another limit.
 var stricter = []error{
-	projection.ErrBadBool, projection.ErrUTF8, projection.ErrBadLength, projection.ErrTooDeep, projection.ErrTooMany, projection.ErrTooLarge, projection.ErrDecimal,
+	projection.ErrBadBool, projection.ErrBadLength, projection.ErrTooDeep, projection.ErrTooMany, projection.ErrTooLarge,
 }
 
 type fuzzed struct {
@@ -73,6 +73,8 @@ func FuzzDecode(f *testing.F) {
 		for i, plan := range z.plans {
 			err := plan.Decode(data, z.outs[i])
 			switch {
+			case err == nil && slices.ContainsFunc(z.outs[i], func(v change.Value) bool { return v.Kind == change.Unreadable }):
+				// The record is whole and a value is not; twmb may call either.
 			case err == nil && !valid:
 				t.Errorf("plan %d accepts what twmb refuses: %v, %d bytes left", i, twmbErr, len(rest))
 			case err != nil && valid && !slices.ContainsFunc(stricter, func(s error) bool { return errors.Is(err, s) }):

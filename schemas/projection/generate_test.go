@@ -370,7 +370,7 @@ func (g *generator) scalarValue(dst []byte, t *gtype) ([]byte, change.Value) {
 		return g.long(dst, x), meantOracle(x, t.meaning)
 	case "float":
 		x := float32(g.r.NormFloat64())
-		return binary.LittleEndian.AppendUint32(dst, math.Float32bits(x)), change.Value{Kind: change.Double, Int: int64(math.Float64bits(float64(x)))}
+		return binary.LittleEndian.AppendUint32(dst, math.Float32bits(x)), shortest(x)
 	case "double":
 		x := g.r.NormFloat64()
 		return binary.LittleEndian.AppendUint64(dst, math.Float64bits(x)), change.Value{Kind: change.Double, Int: int64(math.Float64bits(x))}

@@ -1,11 +1,20 @@
 package projection_test
 
 import (
+	"fmt"
+	"math"
 	"math/big"
 	"slices"
+	"strconv"
 
 	"syncline/schemas/change"
 )
+
+// shortest is the double with the digits that a float is written with.
+func shortest(f float32) change.Value {
+	x, _ := strconv.ParseFloat(fmt.Sprint(f), 64)
+	return change.Value{Kind: change.Double, Int: int64(math.Float64bits(x))}
+}
 
 // decimalOracle reads an unscaled big-endian two's complement number by way of
 // math/big.

@@ -3,6 +3,9 @@ package projection
 import (
 	"math"
 	"math/bits"
+	"slices"
+	"strconv"
+	"unsafe"
 
 	"syncline/schemas/change"
 )
@@ -17,6 +20,37 @@ func textKind(raw []byte, kind change.Kind) change.Kind {
 		return change.Unavailable
 	}
 	return kind
+}
+
+// faults are what can be wrong with one value while the record around it is
+// whole. Their places are what an unreadable value's Int holds.
+var faults = [...]error{ErrUTF8, ErrDecimal, ErrRange, ErrBadTime}
+
+// unreadable is the value of a field whose own bytes are at fault.
+func unreadable(err error) change.Value {
+	return change.Value{Kind: change.Unreadable, Int: int64(slices.Index(faults[:], err))}
+}
+
+// Fault says what is wrong with a value of kind change.Unreadable.
+func Fault(v change.Value) error {
+	if v.Int < 0 || v.Int >= int64(len(faults)) {
+		return ErrBadValue
+	}
+	return faults[v.Int]
+}
+
+// doubleOf is the double that has the shortest decimal of f: 0.1 for the float
+// 0.1, not the 0.10000000149011612 that is as near to it.
+func doubleOf(f float32) change.Value {
+	x := float64(f)
+	if x != math.Trunc(x) && !math.IsNaN(x) && !math.IsInf(x, 0) {
+		var room [32]byte
+		text := strconv.AppendFloat(room[:0], x, 'e', -1, 32)
+		if short, err := strconv.ParseFloat(unsafe.String(unsafe.SliceData(text), len(text)), 64); err == nil {
+			x = short
+		}
+	}
+	return change.Value{Kind: change.Double, Int: int64(math.Float64bits(x))} //nolint:gosec // bits
 }
 
 // toMicros turns milliseconds or nanoseconds into microseconds; false if the
@@ -46,9 +80,9 @@ func meant(raw []byte, o *op) (change.Value, error) {
 		if textKind(raw, change.String) == change.Unavailable {
 			return change.Value{Kind: change.Unavailable, Bytes: raw}, nil
 		}
-		micros, ok := parseZoned(raw)
-		if !ok {
-			return change.Value{}, ErrBadTime
+		micros, err := ParseTime(raw)
+		if err != nil {
+			return change.Value{}, err
 		}
 		return change.Value{Kind: change.Timestamp, Int: micros}, nil
 	default:

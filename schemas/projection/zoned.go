@@ -2,19 +2,18 @@ package projection
 
 import "math/bits"
 
-// parseZoned reads an ISO-8601 time with an offset, as java.time's
-// ISO_OFFSET_DATE_TIME writes it: 2026-11-22T10:15:30.123456Z, the fraction of
-// up to nine digits optional, the offset Z, ±hh:mm or ±hh:mm:ss, a year of
-// more than four digits or below zero with its sign. It returns microseconds
-// since 1970-01-01 UTC, rounded down.
-func parseZoned(s []byte) (int64, bool) {
+// ParseTime reads an ISO-8601 time with its distance from UTC, as java.time's
+// ISO_OFFSET_DATE_TIME and databases write it: 2026-11-22T10:15:30.123456Z, the
+// T may be a blank, the fraction has up to nine digits or is not there, the
+// offset is Z, ±hh, ±hhmm, ±hh:mm or ±hh:mm:ss, a year of more than four digits
+// or below zero has its sign. It returns microseconds since 1970-01-01 UTC,
+// rounded down; the error is ErrBadTime or ErrRange.
+func ParseTime(s []byte) (int64, error) {
 	p := timeText{s: s, ok: true}
-	year := p.year()
-	p.expect('-')
-	month := p.digits(2)
-	p.expect('-')
-	day := p.digits(2)
-	p.expect('T')
+	day := p.day()
+	if !p.take(' ') && !p.take('t') {
+		p.expect('T')
+	}
 	hour := p.digits(2)
 	p.expect(':')
 	minute := p.digits(2)
@@ -26,12 +25,44 @@ func parseZoned(s []byte) (int64, bool) {
 		}
 	}
 	offset := p.offset()
-	if !p.ok || len(p.s) != 0 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) ||
-		hour > 23 || minute > 59 || second > 59 {
-		return 0, false
+	if !p.ok || len(p.s) != 0 || hour > 23 || minute > 59 || second > 59 {
+		return 0, ErrBadTime
 	}
-	seconds := daysFromCivil(year, month, day)*86400 + hour*3600 + minute*60 + second - offset
-	return microsOf(seconds, nanos/1000)
+	micros, ok := microsOf(day*86400+hour*3600+minute*60+second-offset, nanos/1000)
+	if !ok {
+		return 0, ErrRange
+	}
+	return micros, nil
+}
+
+// ParseDate reads 2026-11-22, also with a Z behind it, as days since 1970-01-01.
+// Where the time of day follows, the time has its zone and the day is that of
+// UTC, as for any other time.
+func ParseDate(s []byte) (int64, bool) {
+	p := timeText{s: s, ok: true}
+	day := p.day()
+	if p.ok && (len(p.s) == 0 || string(p.s) == "Z") {
+		return day, true
+	}
+	micros, err := ParseTime(s)
+	if day = micros / 86_400_000_000; micros%86_400_000_000 < 0 {
+		day--
+	}
+	return day, err == nil
+}
+
+// day reads a date as days since 1970-01-01.
+func (p *timeText) day() int64 {
+	year := p.year()
+	p.expect('-')
+	month := p.digits(2)
+	p.expect('-')
+	day := p.digits(2)
+	if !p.ok || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
+		p.ok = false
+		return 0
+	}
+	return daysFromCivil(year, month, day)
 }
 
 // microsOf is seconds*1e6+micros, or false if that does not fit.
@@ -106,7 +137,7 @@ func (p *timeText) year() int64 {
 		signed = true
 	}
 	n := p.run()
-	if n < 4 || n > 4 && (!signed || n > 6) {
+	if n < 4 || n > 4 && (!signed || n > 9) {
 		p.ok = false
 		return 0
 	}
@@ -129,7 +160,7 @@ func (p *timeText) fraction() int64 {
 
 // offset reads the distance from UTC in seconds, at most 18 hours.
 func (p *timeText) offset() int64 {
-	if p.take('Z') {
+	if p.take('Z') || p.take('z') {
 		return 0
 	}
 	sign := int64(1)
@@ -139,11 +170,12 @@ func (p *timeText) offset() int64 {
 		p.expect('+')
 	}
 	hours := p.digits(2)
-	p.expect(':')
-	minutes := p.digits(2)
-	var seconds int64
-	if p.take(':') {
-		seconds = p.digits(2)
+	var minutes, seconds int64
+	if p.take(':') || len(p.s) > 0 {
+		minutes = p.digits(2)
+		if p.take(':') {
+			seconds = p.digits(2)
+		}
 	}
 	total := hours*3600 + minutes*60 + seconds
 	if minutes > 59 || seconds > 59 || total > 18*3600 {
