@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -85,7 +86,11 @@ func ExpectRecorded(ctx context.Context, conn driver.Conn, dir string) (Expected
 	if diffs := f.checkFinal(final); len(diffs) > 0 {
 		return nil, fmt.Errorf("the changes of %s do not fold to its final rows: %d differences, the first: %s", dir, len(diffs), diffs[0])
 	}
-	out, err := finalViews(ctx, conn, final)
+	born, err := f.born()
+	if err != nil {
+		return nil, fmt.Errorf("telling since when documents are there: %w", err)
+	}
+	out, err := finalViews(ctx, conn, final, born)
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +103,24 @@ func ExpectRecorded(ctx context.Context, conn driver.Conn, dir string) (Expected
 	return out, out.Check()
 }
 
-// finalViews runs recorded.sql over the final rows.
-func finalViews(ctx context.Context, conn driver.Conn, final finalRows) (_ Expected, err error) {
+// born tells of every living header row that documents are joined by since when
+// it is there, in microseconds.
+func (f *folded) born() ([]map[string]*string, error) {
+	var rows []map[string]*string
+	for _, table := range []string{"crm.sale_sale", "subs.sale_subscription", "erp.account_invoice"} {
+		for _, id := range slices.Sorted(maps.Keys(f.tables[table])) {
+			at := strconv.FormatInt(f.tables[table][id].created().micros, 10)
+			if at == "0" {
+				return nil, fmt.Errorf("%s %s: no time of creation is known", table, id)
+			}
+			rows = append(rows, map[string]*string{"of": &table, "id": &id, "at": &at})
+		}
+	}
+	return rows, nil
+}
+
+// finalViews runs recorded.sql over the final rows and born.
+func finalViews(ctx context.Context, conn driver.Conn, final finalRows, born []map[string]*string) (_ Expected, err error) {
 	var random [8]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, fmt.Errorf("naming scratch database: %w", err)
@@ -118,6 +139,9 @@ func finalViews(ctx context.Context, conn driver.Conn, final finalRows) (_ Expec
 		if err := load(ctx, conn, database, table, final[table]); err != nil {
 			return nil, err
 		}
+	}
+	if err := load(ctx, conn, database, "born", born); err != nil {
+		return nil, err
 	}
 	list, err := statements(recordedSQL, database)
 	if err != nil {

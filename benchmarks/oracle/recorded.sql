@@ -1,7 +1,9 @@
 -- What every view must show of the recorded company, from its final rows alone.
 -- Written from the definitions in ARCHITECTURE.md. The tables scratch.<system>_<table>
 -- hold the text of every column. Entities are named "<system>/<entity>/<native id>";
--- the caller turns names into ids and adds the times, which final rows do not have.
+-- the caller turns names into ids and adds the times, which final rows do not have;
+-- scratch.born tells since when the header rows of documents are there.
+-- standing is 0 for what is in force, 1 for a draft, 2 for what is dead.
 -- Statements end with a semicolon at the end of a line. `-- table: x` keeps a
 -- result under that name, `-- view: x` returns it; other comments stand before these.
 
@@ -84,8 +86,12 @@ FROM scratch.opportunities;
 SELECT s.id AS id, if(s.party IS NULL, NULL, coalesce(m.account, concat('crm/party/', s.party))) AS account,
     if(match(coalesce(s.origin, ''), '^sale\\.opportunity,[0-9]+$'), concat('crm/opportunity/', extract(coalesce(s.origin, ''), '([0-9]+)$')), NULL) AS deal,
     s.state AS state, s.number AS number, toDecimal128(s.untaxed_amount_cache, 9) AS net, toDecimal128(s.tax_amount_cache, 9) AS tax,
-    toDecimal128(s.total_amount_cache, 9) AS gross, c.code AS currency, s.sale_date AS order_date
+    toDecimal128(s.total_amount_cache, 9) AS gross, c.code AS currency, s.sale_date AS order_date,
+    if(lower(trim(coalesce(s.state, ''))) IN ('abandoned', 'aborted', 'annulled', 'cancel', 'canceled', 'cancelled', 'declined', 'deleted', 'expired',
+        'lost', 'refused', 'rejected', 'revoked', 'void', 'voided', 'withdrawn'), 2, 0) AS standing,
+    tuple(standing, toInt64(b.at), toUInt64(s.id)) AS preference
 FROM scratch.crm_sale_sale AS s
+INNER JOIN scratch.born AS b ON b.of = 'crm.sale_sale' AND b.id = s.id
 LEFT JOIN scratch.members AS m ON m.system = 'crm' AND m.id = s.party
 LEFT JOIN scratch.currencies AS c ON c.id = s.currency;
 
@@ -96,8 +102,8 @@ FROM scratch.orders;
 
 -- The deal that an order's number stands for, inside one account.
 -- table: ordered
-SELECT o.account AS account, o.number AS number, argMin(o.deal, toUInt64(o.id)) AS deal
-FROM scratch.orders AS o WHERE o.account IS NOT NULL AND o.number IS NOT NULL AND o.deal IS NOT NULL
+SELECT o.account AS account, o.number AS number, argMin(o.deal, o.preference) AS deal
+FROM scratch.orders AS o WHERE o.account IS NOT NULL AND o.number != '' AND o.deal IS NOT NULL
 GROUP BY o.account, o.number;
 
 -- table: subscription_lines
@@ -112,8 +118,10 @@ SELECT s.id AS id, if(s.party IS NULL, NULL, coalesce(m.account, concat('subs/pa
     s.state AS state,
     multiIf(s.state = 'running', 'active', s.state IN ('closed', 'cancelled'), 'ended', 'draft') AS phase,
     s.number AS number, s.reference AS order_number, s.start_date AS start_date, s.end_date AS end_date,
-    coalesce(l.net, toDecimal128(0, 9)) AS monthly_net, c.code AS currency
+    coalesce(l.net, toDecimal128(0, 9)) AS monthly_net, c.code AS currency,
+    tuple(multiIf(s.state = 'running', 0, s.state IN ('closed', 'cancelled'), 2, 1), toInt64(b.at), toUInt64(s.id)) AS preference
 FROM scratch.subs_sale_subscription AS s
+INNER JOIN scratch.born AS b ON b.of = 'subs.sale_subscription' AND b.id = s.id
 LEFT JOIN scratch.members AS m ON m.system = 'subs' AND m.id = s.party
 LEFT JOIN scratch.currencies AS c ON c.id = s.currency
 LEFT JOIN (
@@ -142,8 +150,11 @@ SELECT i.id AS id, if(i.party IS NULL, NULL, coalesce(m.account, concat('erp/par
     if(coalesce(l.credits, 0) > 0, 'credit_note', 'invoice') AS kind,
     coalesce(l.net, toDecimal128(0, 9)) AS net, coalesce(t.tax, toDecimal128(0, 9)) AS tax,
     coalesce(l.net, toDecimal128(0, 9)) + coalesce(t.tax, toDecimal128(0, 9)) AS gross,
-    coalesce(l.items, 0) + coalesce(t.items, 0) AS items, c.code AS currency
+    coalesce(l.items, 0) + coalesce(t.items, 0) AS items, c.code AS currency,
+    multiIf(i.state IN ('posted', 'paid'), 0, i.state = 'cancelled', 2, 1) AS standing,
+    tuple(standing, toInt64(b.at), toUInt64(i.id)) AS preference
 FROM scratch.erp_account_invoice AS i
+INNER JOIN scratch.born AS b ON b.of = 'erp.account_invoice' AND b.id = i.id
 LEFT JOIN scratch.members AS m ON m.system = 'erp' AND m.id = i.party
 LEFT JOIN scratch.currencies AS c ON c.id = i.currency
 LEFT JOIN (
@@ -215,50 +226,68 @@ SELECT 'erp' AS system, parent AS parent_native_id, id AS native_id, code AS pro
     toString(quantity) AS quantity, toString(unit_price) AS unit_price
 FROM scratch.invoice_lines;
 
+-- The orders of each deal: those that live count, or all where none does.
 -- table: deal_orders
-SELECT o.id AS opportunity, o.account AS account, argMin(s.id, toUInt64(s.id)) AS id,
-    tupleElement(argMin(tuple(s.number), toUInt64(s.id)), 1) AS number
+SELECT o.deal AS deal, o.account AS account, s.id AS id, s.number AS number, s.preference AS preference,
+    s.standing < 2 OR min(s.standing) OVER (PARTITION BY o.deal) = 2 AS counts
 FROM scratch.opportunities AS o
-INNER JOIN scratch.orders AS s ON s.deal = o.deal AND s.account = o.account
-GROUP BY o.id, o.account;
+INNER JOIN scratch.orders AS s ON s.deal = o.deal AND s.account = o.account;
 
--- table: deal_subscriptions
-SELECT d.opportunity AS opportunity, tupleElement(argMin(tuple(s.id, s.number, s.phase), toUInt64(s.id)) AS best, 1) AS id,
+-- table: deal_order
+SELECT d.deal AS deal, tupleElement(argMin(tuple(d.id, d.number), d.preference) AS best, 1) AS id, tupleElement(best, 2) AS number
+FROM scratch.deal_orders AS d GROUP BY d.deal;
+
+-- The numbers through which documents belong to each deal.
+-- table: deal_numbers
+SELECT d.deal AS deal, d.account AS account, d.number AS number, max(d.counts) AS counts
+FROM scratch.deal_orders AS d
+INNER JOIN scratch.ordered AS n ON n.account = d.account AND n.number = d.number AND n.deal = d.deal
+GROUP BY d.deal, d.account, d.number;
+
+-- table: deal_subscription
+SELECT d.deal AS deal, tupleElement(argMin(tuple(s.id, s.number, s.phase), s.preference) AS best, 1) AS id,
     tupleElement(best, 2) AS number, tupleElement(best, 3) AS phase
-FROM scratch.deal_orders AS d
+FROM scratch.deal_numbers AS d
 INNER JOIN scratch.subscriptions AS s ON s.order_number = d.number AND s.account = d.account
-GROUP BY d.opportunity;
+WHERE d.counts GROUP BY d.deal;
 
--- table: deal_invoices
-SELECT d.opportunity AS opportunity,
-    tupleElement(argMin(tuple(i.id, i.number, i.phase, i.gross, i.paid, i.items), (if(i.phase IN ('posted', 'paid'), 0, 1), toUInt64(i.id))) AS best, 1) AS id,
-    tupleElement(best, 2) AS number, tupleElement(best, 3) AS phase, tupleElement(best, 4) AS gross, tupleElement(best, 5) AS paid, tupleElement(best, 6) AS items
-FROM scratch.deal_orders AS d
+-- table: deal_bills
+SELECT d.deal AS deal, i.id AS id, i.number AS number, i.standing AS standing, i.preference AS preference, i.gross AS gross, i.paid AS paid, i.items AS items
+FROM scratch.deal_numbers AS d
 INNER JOIN scratch.invoices AS i ON i.order_number = d.number AND i.account = d.account
-WHERE i.kind = 'invoice'
-GROUP BY d.opportunity;
+WHERE d.counts AND i.kind = 'invoice';
+
+-- table: deal_bill
+SELECT d.deal AS deal, tupleElement(argMin(tuple(d.id, d.number), d.preference) AS best, 1) AS id, tupleElement(best, 2) AS number
+FROM scratch.deal_bills AS d GROUP BY d.deal;
+
+-- table: billed
+SELECT deal, max(standing = 0) AS booked, max(paid > 0) AS partly, min(standing = 0 AND items > 0 AND paid >= gross) AS settled,
+    arrayStringConcat(arraySort(groupArray(assumeNotNull(id))), ',') AS bills
+FROM scratch.deal_bills WHERE standing < 2 GROUP BY deal;
 
 -- table: credited
-SELECT DISTINCT d.opportunity AS opportunity
-FROM scratch.deal_orders AS d
+SELECT DISTINCT d.deal AS deal
+FROM scratch.deal_numbers AS d
 INNER JOIN scratch.invoices AS i ON i.order_number = d.number AND i.account = d.account
-WHERE i.kind = 'credit_note' AND i.phase IN ('posted', 'paid');
+WHERE d.counts AND i.kind = 'credit_note' AND i.standing = 0;
 
 -- view: deals
 SELECT o.deal AS deal_id, o.account AS account_id, o.id AS opportunity_native_id,
     s.number AS order_number, u.number AS subscription_number, i.number AS invoice_number,
     multiIf(o.phase = 'lost', 'lost',
-            c.opportunity IS NOT NULL, 'credited',
-            i.phase IN ('posted', 'paid') AND i.items > 0 AND i.paid >= i.gross, 'paid',
-            i.paid > 0, 'partly_paid',
-            i.phase IN ('posted', 'paid'), 'invoiced',
+            c.deal IS NOT NULL, 'credited',
+            b.settled, 'paid',
+            b.partly, 'partly_paid',
+            b.booked, 'invoiced',
             u.phase = 'active', 'activated',
             o.phase = 'won', 'won',
             'opened') AS stage,
     toString(o.amount) AS amount, o.currency AS currency,
-    s.id AS _order, u.id AS _subscription, i.id AS _invoice
+    s.id AS _order, u.id AS _subscription, i.id AS _invoice, b.bills AS _bills
 FROM scratch.opportunities AS o
-LEFT JOIN scratch.deal_orders AS s ON s.opportunity = o.id
-LEFT JOIN scratch.deal_subscriptions AS u ON u.opportunity = o.id
-LEFT JOIN scratch.deal_invoices AS i ON i.opportunity = o.id
-LEFT JOIN scratch.credited AS c ON c.opportunity = o.id;
+LEFT JOIN scratch.deal_order AS s ON s.deal = o.deal
+LEFT JOIN scratch.deal_subscription AS u ON u.deal = o.deal
+LEFT JOIN scratch.deal_bill AS i ON i.deal = o.deal
+LEFT JOIN scratch.billed AS b ON b.deal = o.deal
+LEFT JOIN scratch.credited AS c ON c.deal = o.deal;

@@ -242,7 +242,9 @@ func (t timing) deal(r Row) error {
 			return err
 		}
 		times["invoiced_at"] = l.milestone(t.posted, "posted", "paid")
-		if times["paid_at"], err = t.paid(id); err != nil {
+	}
+	if bills := r["_bills"]; bills != "" {
+		if times["paid_at"], err = t.paid(strings.Split(bills, ",")); err != nil {
 			return err
 		}
 	}
@@ -258,25 +260,35 @@ func (t timing) deal(r Row) error {
 	return nil
 }
 
-// paid returns when the invoice's payments, in the order in which they were
-// committed, reached its gross amount.
-func (t timing) paid(invoice string) (moment, error) {
-	var gross *big.Rat
+// paid returns when the payments of a deal's live bills, in the order in which
+// they were committed, had covered each bill's gross amount. A bill without a
+// line or tax row is never covered.
+func (t timing) paid(bills []string) (moment, error) {
+	due := map[string]*big.Rat{}
 	for _, r := range t.rows["invoices"] {
-		if r["native_id"] == invoice && r["kind"] == "invoice" {
-			gross, _ = new(big.Rat).SetString(r["gross"])
+		if !slices.Contains(bills, r["native_id"]) {
+			continue
+		}
+		gross, ok := new(big.Rat).SetString(r["gross"])
+		if !ok {
+			return moment{}, fmt.Errorf("invoice %s: gross amount %q is no number", r["native_id"], r["gross"])
+		}
+		due[r["native_id"]] = gross
+		if !t.itemised(r["native_id"]) {
+			return moment{}, nil
 		}
 	}
-	if gross == nil {
-		return moment{}, fmt.Errorf("invoice %s has no gross amount", invoice)
+	if len(due) != len(bills) {
+		return moment{}, fmt.Errorf("of the bills %v only %d are among the invoices", bills, len(due))
 	}
 	type payment struct {
 		at     moment
+		bill   string
 		amount *big.Rat
 	}
 	var payments []payment
 	for _, r := range t.rows["payments"] {
-		if r["invoice_native_id"] != invoice || r["amount"] == "" {
+		if due[r["invoice_native_id"]] == nil || r["amount"] == "" {
 			continue
 		}
 		l, err := t.life(paymentTable, r["native_id"])
@@ -287,14 +299,32 @@ func (t timing) paid(invoice string) (moment, error) {
 		if !ok {
 			return moment{}, fmt.Errorf("payment %s: amount %q is no number", r["native_id"], r["amount"])
 		}
-		payments = append(payments, payment{at: l.last().when("create_date"), amount: amount})
+		payments = append(payments, payment{at: l.created(), bill: r["invoice_native_id"], amount: amount})
 	}
 	slices.SortFunc(payments, func(a, b payment) int { return cmp.Compare(a.at.micros, b.at.micros) })
-	sum := new(big.Rat)
 	for _, p := range payments {
-		if sum.Add(sum, p.amount).Cmp(gross) >= 0 {
+		due[p.bill].Sub(due[p.bill], p.amount)
+		open := 0
+		for _, rest := range due {
+			if rest.Sign() > 0 {
+				open++
+			}
+		}
+		if open == 0 {
 			return p.at, nil
 		}
 	}
 	return moment{}, nil
+}
+
+// itemised tells whether an invoice has a line or a tax row.
+func (t timing) itemised(invoice string) bool {
+	for _, table := range []string{"erp.account_invoice_line", "erp.account_invoice_tax"} {
+		for _, l := range t.fold.tables[table] {
+			if of, ok := l.last().number("invoice"); ok && strconv.FormatInt(of, 10) == invoice {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -94,10 +94,14 @@ func TestLinkedSince(t *testing.T) {
 
 func TestPaidAt(t *testing.T) {
 	link := func(lsn, commit int64) life { return lived(streamed(lsn, commit, map[string]any{})) }
+	of := func(invoice int32) life { return lived(streamed(1, 1, map[string]any{"invoice": invoice})) }
 	ti := timing{
-		fold: &folded{tables: map[string]map[string]life{paymentTable: {"1": link(9, 900), "2": link(5, 500), "3": link(7, 700), "4": link(8, 800)}}},
+		fold: &folded{tables: map[string]map[string]life{
+			paymentTable:               {"1": link(9, 900), "2": link(5, 500), "3": link(7, 700), "4": link(8, 800)},
+			"erp.account_invoice_line": {"1": of(1), "2": of(2), "3": of(3)},
+		}},
 		rows: Expected{
-			"invoices": {{"native_id": "1", "kind": "invoice", "gross": "100"}, {"native_id": "2", "kind": "invoice", "gross": "100.01"}},
+			"invoices": {{"native_id": "1", "kind": "invoice", "gross": "100"}, {"native_id": "2", "kind": "invoice", "gross": "100.01"}, {"native_id": "3", "gross": "99"}, {"native_id": "4", "gross": "0"}},
 			"payments": {
 				{"native_id": "1", "invoice_native_id": "1", "amount": "10"},
 				{"native_id": "2", "invoice_native_id": "1", "amount": "60"},
@@ -107,11 +111,22 @@ func TestPaidAt(t *testing.T) {
 			},
 		},
 	}
-	if got, err := ti.paid("1"); err != nil || got != (moment{micros: 700}) {
-		t.Errorf("paid at %v, %v", got, err)
+	for _, c := range []struct {
+		bills []string
+		at    int64 // 0: never
+	}{
+		{[]string{"1"}, 700},
+		{[]string{"2"}, 0},      // lacks a cent
+		{[]string{"1", "3"}, 0}, // one is open
+		{[]string{"4"}, 0},      // a bill of nothing
+	} {
+		if got, err := ti.paid(c.bills); err != nil || got != (moment{micros: c.at}) {
+			t.Errorf("%v are paid at %v, %v; want %d", c.bills, got, err, c.at)
+		}
 	}
-	if got, err := ti.paid("2"); err != nil || !got.isZero() {
-		t.Errorf("an invoice that lacks a cent is paid at %v, %v", got, err)
+	ti.rows["payments"] = append(ti.rows["payments"], Row{"native_id": "4", "invoice_native_id": "3", "amount": "99"})
+	if got, err := ti.paid([]string{"1", "3"}); err != nil || got != (moment{micros: 800}) {
+		t.Errorf("two bills are paid at %v, %v", got, err)
 	}
 }
 

@@ -42,7 +42,7 @@ func (o *Operator) trace(e *entry) trace {
 	h := &e.doc.Header
 	add := func(index byte, value string) { t.joins = append(t.joins, join{index, value}) }
 	byField := func(index byte, field int) {
-		if v := h.Field(field); !v.IsNull() {
+		if v := h.Field(field); len(v.Bytes) > 0 { // an empty number names nothing
 			add(index, v.Text())
 		}
 	}

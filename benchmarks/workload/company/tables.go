@@ -74,7 +74,7 @@ func words(name string, w ...string) column { return column{name: name, kind: co
 // The systems' words for states and kinds.
 const (
 	dealNew, dealQualified, dealWon, dealLost    = "new", "qualified", "closed_won", "closed_lost"
-	orderOpen, orderConfirmed                    = "open", "confirmed"
+	orderOpen, orderConfirmed, orderCancelled    = "open", "confirmed", "cancelled"
 	contractPending, contractLive, contractEnded = "pending", "live", "terminated"
 	billDraft, billIssued, billSettled, billVoid = "draft", "issued", "settled", "void"
 	kindBill, kindCredit                         = "bill", "credit"

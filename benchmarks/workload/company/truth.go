@@ -20,11 +20,11 @@ type account struct {
 	customer  *customer
 	parties   [3][]*party // by system; none of the CRM
 	updated   int64
-	orders    map[string]*order    // smallest id by number
-	ofDeal    map[*deal]*order     // smallest id by opportunity
-	contracts map[string]*contract // smallest id by order number
-	invoices  map[string]*bill     // the one that a deal shows, by order number
-	credited  map[string]bool      // order numbers with a posted credit note
+	orders    map[string]*order      // by number, which is never used twice
+	ofDeal    map[*deal][]*order     // by opportunity
+	contracts map[string][]*contract // by order number
+	bills     map[string][]*bill     // by order number
+	credits   map[string][]*bill     // by order number
 }
 
 type accountKey struct {
@@ -138,7 +138,7 @@ func (t *truth) account(key accountKey) *account {
 	if a == nil {
 		a = &account{
 			key: key, id: t.g.entityID(key.sys, "party", num(key.id)),
-			orders: map[string]*order{}, ofDeal: map[*deal]*order{}, contracts: map[string]*contract{}, invoices: map[string]*bill{}, credited: map[string]bool{},
+			orders: map[string]*order{}, ofDeal: map[*deal][]*order{}, contracts: map[string][]*contract{}, bills: map[string][]*bill{}, credits: map[string][]*bill{},
 		}
 		t.accounts[key] = a
 		t.list = append(t.list, a)
@@ -205,34 +205,26 @@ func (t *truth) sortIn() {
 	for _, o := range g.t.orders.objects {
 		if o := o.(*order); o.live {
 			a := t.ofCustomer(o.customer)
-			if old := a.orders[o.code]; old == nil || o.id < old.id {
-				a.orders[o.code] = o
-			}
+			a.orders[o.code] = o
 			if o.deal != nil {
-				if old := a.ofDeal[o.deal]; old == nil || o.id < old.id {
-					a.ofDeal[o.deal] = o
-				}
+				a.ofDeal[o.deal] = append(a.ofDeal[o.deal], o)
 			}
 		}
 	}
 	for _, o := range g.t.contracts.objects {
 		if k := o.(*contract); k.live {
 			a := t.byParty[k.party]
-			if old := a.contracts[k.orderCode]; old == nil || k.id < old.id {
-				a.contracts[k.orderCode] = k
-			}
+			a.contracts[k.orderCode] = append(a.contracts[k.orderCode], k)
 		}
 	}
 	for _, o := range g.t.bills.objects {
 		if b := o.(*bill); b.live && b.party != nil {
 			a := t.byParty[b.party]
+			of := a.bills
 			if b.kind == kindCredit {
-				a.credited[b.orderCode] = a.credited[b.orderCode] || b.posted()
-				continue
+				of = a.credits
 			}
-			if old := a.invoices[b.orderCode]; old == nil || b.posted() && !old.posted() || b.posted() == old.posted() && b.id < old.id {
-				a.invoices[b.orderCode] = b
-			}
+			of[b.orderCode] = append(of[b.orderCode], b)
 		}
 	}
 }
@@ -453,21 +445,4 @@ func (t *truth) tellBill(b *bill) {
 		p["invoice_native_id"], p["amount"], p["paid_on"] = num(b.id), cents(l.amount), oracle.DateText(l.paidOn)
 		t.add("payments", p)
 	}
-}
-
-// paidAt is the commit time of the receipt with which an invoice was paid in
-// full.
-func (t *truth) paidAt(b *bill) instant {
-	if !t.itemised(b) {
-		return instant{}
-	}
-	links, gross := slices.Clone(t.links[b]), t.gross(b)
-	slices.SortFunc(links, func(x, y *receipt) int { return cmp.Compare(x.commit.at, y.commit.at) })
-	var sum int64
-	for _, l := range links {
-		if sum += l.amount; sum >= gross {
-			return l.commit
-		}
-	}
-	return instant{}
 }

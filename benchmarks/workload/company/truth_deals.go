@@ -1,6 +1,7 @@
 package company
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -29,27 +30,21 @@ func (t *truth) tellDeal(d *deal) {
 	if d.hasValue {
 		row["amount"] = cents(d.value)
 	}
-	var (
-		k        *contract
-		b        *bill
-		paidAt   instant
-		credited bool
-		kpi      = dealTruth{won: d.won, lost: d.stage == dealLost}
-	)
-	if o := a.ofDeal[d]; o != nil {
-		row["order_number"] = o.code
-		k, b, credited = a.contracts[o.code], a.invoices[o.code], a.credited[o.code]
+	j := t.join(a, d)
+	kpi := dealTruth{won: d.won, lost: d.stage == dealLost}
+	if len(j.orders) > 0 {
+		row["order_number"] = j.orders[0].code
 	}
-	if k != nil {
-		row["subscription_number"] = k.number
-		kpi.activated = k.activated
+	if len(j.contracts) > 0 {
+		row["subscription_number"] = j.contracts[0].number
+		kpi.activated = j.contracts[0].activated
 	}
-	if b != nil {
-		put(row, "invoice_number", b.number)
-		kpi.invoiced = b.invoiced
-		paidAt = t.paidAt(b)
+	if len(j.bills) > 0 {
+		put(row, "invoice_number", j.bills[0].number)
+		kpi.invoiced = j.bills[0].invoiced
 	}
-	row["stage"] = t.stage(d, k, b, credited)
+	paidAt := t.paidAt(j.claims())
+	row["stage"] = t.stage(d, j)
 	var approximate []string
 	for _, m := range []struct {
 		column string
@@ -66,27 +61,124 @@ func (t *truth) tellDeal(d *deal) {
 	t.dealRows = append(t.dealRows, kpi)
 }
 
+// joined is what belongs to a deal, best first.
+type joined struct {
+	orders    []*order
+	contracts []*contract
+	bills     []*bill
+	credits   []*bill
+}
+
+// join finds a deal's documents: those of its live orders, or of all where none
+// lives.
+func (t *truth) join(a *account, d *deal) joined {
+	j := joined{orders: slices.Clone(a.ofDeal[d])}
+	slices.SortFunc(j.orders, func(x, y *order) int {
+		return cmp.Or(cmp.Compare(x.rank(), y.rank()), cmp.Compare(x.born.at, y.born.at), cmp.Compare(x.id, y.id))
+	})
+	for i, o := range j.orders {
+		if i > 0 && o.rank() == rankDead && j.orders[0].rank() != rankDead {
+			break
+		}
+		j.contracts = append(j.contracts, a.contracts[o.code]...)
+		j.bills = append(j.bills, a.bills[o.code]...)
+		j.credits = append(j.credits, a.credits[o.code]...)
+	}
+	slices.SortFunc(j.contracts, func(x, y *contract) int {
+		return cmp.Or(cmp.Compare(x.rank(), y.rank()), cmp.Compare(x.born.at, y.born.at), cmp.Compare(x.id, y.id))
+	})
+	slices.SortFunc(j.bills, func(x, y *bill) int {
+		return cmp.Or(cmp.Compare(x.rank(), y.rank()), cmp.Compare(x.born.at, y.born.at), cmp.Compare(x.id, y.id))
+	})
+	return j
+}
+
+// The ranks of documents: what is in force, drafts, what is dead.
+const (
+	rankForce = iota
+	rankDraft
+	rankDead
+)
+
+func (o *order) rank() int { return map[string]int{orderCancelled: rankDead}[o.status] }
+
+func (c *contract) rank() int {
+	return map[string]int{contractLive: rankForce, contractPending: rankDraft, contractEnded: rankDead}[c.status]
+}
+
+func (b *bill) rank() int {
+	return map[string]int{billIssued: rankForce, billSettled: rankForce, billDraft: rankDraft, billVoid: rankDead}[b.status]
+}
+
+// claims are the bills that are not void.
+func (j joined) claims() []*bill {
+	return slices.DeleteFunc(slices.Clone(j.bills), func(b *bill) bool { return b.rank() == rankDead })
+}
+
 // stage is the furthest that the current rows show.
-func (t *truth) stage(d *deal, k *contract, b *bill, credited bool) string {
-	posted := b != nil && b.posted()
+func (t *truth) stage(d *deal, j joined) string {
+	claims := j.claims()
+	var posted, settled, started int
+	for _, b := range claims {
+		if b.posted() {
+			posted++
+			if t.itemised(b) && t.paid[b] >= t.gross(b) {
+				settled++
+			}
+		}
+		if t.paid[b] > 0 {
+			started++
+		}
+	}
 	switch {
 	case d.stage == dealLost:
 		return "lost"
-	case credited:
+	case slices.ContainsFunc(j.credits, (*bill).posted):
 		return "credited"
-	case posted && t.itemised(b) && t.paid[b] >= t.gross(b):
+	case len(claims) > 0 && settled == len(claims):
 		return "paid"
-	case b != nil && t.paid[b] > 0:
+	case started > 0:
 		return "partly_paid"
-	case posted:
+	case posted > 0:
 		return "invoiced"
-	case k != nil && k.status == contractLive:
+	case len(j.contracts) > 0 && j.contracts[0].status == contractLive:
 		return "activated"
 	case d.stage == dealWon:
 		return "won"
 	default:
 		return "opened"
 	}
+}
+
+// paidAt is the commit time of the receipt with which the last of the claims was
+// paid in full.
+func (t *truth) paidAt(claims []*bill) instant {
+	open, left := len(claims), map[*bill]int64{}
+	var links []*receipt
+	for _, b := range claims {
+		if !t.itemised(b) {
+			return instant{}
+		}
+		links = append(links, t.links[b]...)
+		if left[b] = t.gross(b); left[b] <= 0 {
+			open--
+		}
+	}
+	slices.SortFunc(links, func(x, y *receipt) int { return cmp.Compare(x.born.at, y.born.at) })
+	for _, l := range links {
+		before := left[l.bill] > 0
+		left[l.bill] -= l.amount
+		switch after := left[l.bill] > 0; {
+		case before && !after:
+			open--
+		case !before && after:
+			open++
+		}
+		if open == 0 {
+			return l.born
+		}
+	}
+	return instant{}
 }
 
 type kpiDay struct {
