@@ -13,12 +13,14 @@ PKG           ?= ./...
 RACE_PKG      ?= $$($(GO) list $(PKG) | grep -v /benchmarks/endtoend)
 FUZZTIME      ?= 10s
 BENCH         ?= .
+CASES         ?= benchmarks/cases/testdata
+ONLY          ?=
 
 # One binary without a C compiler anywhere; only the race detector needs one.
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race test-kafka lint fmt fuzz-smoke bench generate verify clean
+.PHONY: help demo build test race test-kafka test-cases lint fmt fuzz-smoke bench generate verify clean
 
 help: ## this list
 	@printf 'usage: make TARGET [PKG=./...]\n\n'
@@ -40,6 +42,10 @@ race: ## the same under the race detector; needs a C compiler
 
 test-kafka: ## the Kafka suites on real Apache Kafka, restarts and crashes too; needs Java 17 and, once, Maven
 	SYNCLINE_TEST_TIMEOUT=15m deploy/local/test-kafka.sh
+
+test-cases: build ## cases told from outside, over CASES (folders); ONLY=name,…
+	$(GO) build -trimpath -o bin/cases ./benchmarks/cases
+	exec bin/cases -only '$(ONLY)' $(CASES)
 
 lint: $(LINT) ## golangci-lint, and that its import rules bite
 	$(LINT) run ./...
