@@ -100,7 +100,8 @@ func (t *intakeTask) Flush(out run.Emitter) error {
 	f := &canonical.FeedRecord{
 		Topic: t.info.Topic, Hop: t.info.Hop, Partition: t.info.Partition, Version: c.Version,
 		Received: c.Received, Repeated: c.Repeated, Stale: c.Stale, Letters: c.Letters, Healed: c.Healed,
-		Unavailable: c.Unavailable, OutOfSnapshot: c.BelowSnapshot, Tombstones: c.Tombstones,
+		Unavailable: c.Unavailable, OutOfSnapshot: c.BelowSnapshot, Tombstones: c.Tombstones, LastEventAt: nil, LastSeenAt: nil,
+		Waiting: 0, WaitingSince: nil, // the document hop's
 	}
 	if c.LastEvent > 0 {
 		f.LastEventAt = &c.LastEvent

@@ -33,7 +33,10 @@ func (t *documentTask) Flush(out run.Emitter) error {
 		return err
 	}
 	for _, w := range t.op.Waits() {
-		f := &canonical.FeedRecord{Topic: w.Topic, Hop: HopDocument, Partition: t.partition, Version: w.Version, Waiting: w.Rows}
+		f := &canonical.FeedRecord{
+			Topic: w.Topic, Hop: HopDocument, Partition: t.partition, Version: w.Version, Waiting: w.Rows, WaitingSince: nil,
+			Received: 0, Repeated: 0, Stale: 0, Letters: 0, Healed: 0, Unavailable: 0, OutOfSnapshot: 0, Tombstones: 0, LastEventAt: nil, LastSeenAt: nil, // intake's
+		}
 		if w.Since > 0 {
 			f.WaitingSince = &w.Since
 		}
@@ -132,7 +135,7 @@ type accountOutput struct {
 	records *records
 }
 
-func (o accountOutput) Record(topic account.Topic, rec account.Versioned, encoded []byte) {
+func (o accountOutput) Record(topic account.Topic, rec canonical.Versioned, encoded []byte) {
 	head := rec.Head()
 	key, by := head.EntityID+"/", head.EntityID
 	if head.AccountID != nil {

@@ -120,7 +120,7 @@ func (l *linter) table(i int) {
 			continue
 		}
 		l.mapping(path+".fields."+name, t.Fields[name], shape.Fields[n], sys)
-		if words, ok := closedWords(entity, t.Part, name); ok {
+		if words := shape.Fields[n].Words; words != nil {
 			l.words(path+".fields."+name, t.Fields[name], words, entity.Name+" has no "+name, sys)
 		}
 	}
@@ -167,22 +167,6 @@ func (l *linter) mapping(path string, m Mapping, f canonical.FieldSpec, sys Syst
 	if _, err := m.field(f.Kind, sys.Maps); err != nil {
 		l.add(path, "write it in the field's kind", "%v", err)
 	}
-}
-
-// closedWords are the words of which a field is, where later steps know no
-// others.
-func closedWords(e canonical.Entity, part, field string) ([]string, bool) {
-	switch {
-	case part != "":
-		return nil, false
-	case field == "phase":
-		return e.Phases, true
-	case field == "kind" && e.Name == canonical.Invoice:
-		return []string{canonical.KindInvoice, canonical.KindCreditNote}, true
-	case field == "kind" && e.Name == canonical.Product:
-		return []string{canonical.KindProduct, canonical.KindTemplate, canonical.KindService}, true
-	}
-	return nil, false
 }
 
 func (l *linter) words(path string, m Mapping, words []string, not string, sys System) {
@@ -283,7 +267,9 @@ func partNames(e canonical.Entity) string {
 func fieldNames(s canonical.Shape) string {
 	var names []string
 	for _, f := range s.Fields {
-		names = append(names, f.Name)
+		if !f.Retired {
+			names = append(names, f.Name)
+		}
 	}
 	return strings.Join(names, ", ")
 }

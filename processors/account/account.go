@@ -37,7 +37,7 @@ const (
 type Output interface {
 	// Record is one version of one entity; rec points to a canonical record and
 	// encoded is its Avro form. Both are valid during the call only.
-	Record(topic Topic, rec Versioned, encoded []byte)
+	Record(topic Topic, rec canonical.Versioned, encoded []byte)
 }
 
 // Operator is the operator of one task. State: under "e", scope, document and

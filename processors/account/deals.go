@@ -31,9 +31,10 @@ func (o *Operator) sendDeal(s scope, deal string, out Output) error {
 	h := &opp.doc.Header
 	r := &canonical.DealRecord{
 		Envelope: envelope(s, eid, system, id), OpportunityNativeID: &id, Stage: StageOpened,
-		Currency: textOf(h.Field(canonical.OpportunityCurrency)),
+		OrderNumber: nil, SubscriptionNumber: nil, InvoiceNumber: nil, // below, as the milestones
+		OpenedAt: nil, WonAt: nil, LostAt: nil, ActivatedAt: nil, InvoicedAt: nil, PaidAt: nil, Approximate: nil,
 	}
-	if r.Amount, err = canonical.DecimalOf(h.Field(canonical.OpportunityAmount)); err != nil {
+	if err := r.CopyFrom(h); err != nil {
 		return err
 	}
 	var l latest

@@ -28,7 +28,7 @@ func (o *Operator) send(s scope, doc string, out Output) error {
 	var l latest
 	l.document(&e.doc)
 	head := envelope(s, eid, system, id)
-	var rec Versioned
+	var rec canonical.Versioned
 	switch topic {
 	case TopicIdentityLink:
 		rec = identityLink(e, head)
@@ -59,90 +59,74 @@ func (o *Operator) id(system, entity, nativeID string) change.ID {
 	return canonical.EntityID(o.config.Instances[system], entity, nativeID)
 }
 
-func identityLink(e *entry, head canonical.Envelope) Versioned {
-	r := &canonical.IdentityLinkRecord{Envelope: head, Name: textOf(e.doc.Header.Field(canonical.PartyName))}
-	if l := e.link; l != nil {
-		r.Rule, r.LinkedAt, r.Approximate, r.IgnoredReferences = l.Rule, instant(l.Since.Micros), l.Since.Approximate, l.Ignored
-		if l.Reference != "" {
-			r.Reference = &l.Reference
-		}
+func identityLink(e *entry, head canonical.Envelope) canonical.Versioned {
+	l := e.link
+	if l == nil {
+		l = &change.Link{}
 	}
+	r := &canonical.IdentityLinkRecord{
+		Envelope: head, Rule: l.Rule, LinkedAt: instant(l.Since.Micros), Approximate: l.Since.Approximate, Reference: nil, IgnoredReferences: l.Ignored,
+	}
+	if l.Reference != "" {
+		r.Reference = &l.Reference
+	}
+	r.CopyFrom(&e.doc.Header)
 	return r
 }
 
-func (o *Operator) product(e *entry, head canonical.Envelope) Versioned {
+func (o *Operator) product(e *entry, head canonical.Envelope) canonical.Versioned {
 	h := &e.doc.Header
-	r := &canonical.ProductRecord{Envelope: head, Kind: h.Field(canonical.ProductKind).Text(), Code: textOf(h.Field(canonical.ProductCode)), Name: textOf(h.Field(canonical.ProductName))}
-	r.OfID = o.ref(e.doc.System, canonical.Product, h.Field(canonical.ProductOf))
+	r := &canonical.ProductRecord{Envelope: head, OfID: o.ref(e.doc.System, canonical.Product, h.Field(canonical.ProductOf))}
+	r.CopyFrom(h)
 	return r
 }
 
-func (o *Operator) opportunity(e *entry, head canonical.Envelope) (Versioned, error) {
-	h := &e.doc.Header
-	created := h.Times[change.Created]
-	r := &canonical.OpportunityRecord{
-		Envelope: head, DealID: &head.EntityID,
-		State: textOf(h.Field(canonical.OpportunityState)), Phase: textOf(h.Field(canonical.OpportunityPhase)),
-		Number: textOf(h.Field(canonical.OpportunityNumber)), Description: textOf(h.Field(canonical.OpportunityDescription)),
-		Currency: textOf(h.Field(canonical.OpportunityCurrency)), CreatedAt: instant(created.Micros), Approximate: created.Approximate,
-	}
-	var err error
-	if r.Amount, err = canonical.DecimalOf(h.Field(canonical.OpportunityAmount)); err != nil {
+func (o *Operator) opportunity(e *entry, head canonical.Envelope) (canonical.Versioned, error) {
+	lines, err := o.lines(e)
+	if err != nil {
 		return nil, err
 	}
-	r.Lines, err = o.lines(e)
-	return r, err
+	h := &e.doc.Header
+	created := h.Times[change.Created]
+	r := &canonical.OpportunityRecord{Envelope: head, DealID: &head.EntityID, CreatedAt: instant(created.Micros), Approximate: created.Approximate, Lines: lines}
+	return r, r.CopyFrom(h)
 }
 
-func (o *Operator) order(e *entry, head canonical.Envelope) (Versioned, error) {
+func (o *Operator) order(e *entry, head canonical.Envelope) (canonical.Versioned, error) {
+	lines, err := o.lines(e)
+	if err != nil {
+		return nil, err
+	}
 	h := &e.doc.Header
 	r := &canonical.OrderRecord{
 		Envelope: head, DealID: o.ref(e.doc.System, canonical.Opportunity, h.Field(canonical.OrderOpportunity)),
-		State: textOf(h.Field(canonical.OrderState)), Number: textOf(h.Field(canonical.OrderNumber)),
-		Currency: textOf(h.Field(canonical.OrderCurrency)), OrderDate: dateOf(h.Field(canonical.OrderDate)), CreatedAt: instant(h.Times[change.Created].Micros),
+		CreatedAt: instant(h.Times[change.Created].Micros), Lines: lines,
 	}
-	var err error
-	net, tax, gross := h.Field(canonical.OrderNet), h.Field(canonical.OrderTax), h.Field(canonical.OrderGross)
-	if r.Net, err = canonical.DecimalOf(net); err != nil {
+	if err := r.CopyFrom(h); err != nil {
 		return nil, err
 	}
-	if net.IsNull() {
-		if r.Net, err = amount(lineSum(e)); err != nil {
-			return nil, err
-		}
+	if r.Net == nil {
+		r.Net, err = amount(lineSum(e))
 	}
-	if r.Tax, err = canonical.DecimalOf(tax); err != nil {
-		return nil, err
-	}
-	if r.Gross, err = canonical.DecimalOf(gross); err != nil {
-		return nil, err
-	}
-	r.Lines, err = o.lines(e)
 	return r, err
 }
 
-func (o *Operator) subscription(s scope, e *entry, head canonical.Envelope) (Versioned, error) {
-	h := &e.doc.Header
-	r := &canonical.SubscriptionRecord{
-		Envelope: head, State: textOf(h.Field(canonical.SubscriptionState)), Phase: textOf(h.Field(canonical.SubscriptionPhase)),
-		Number: textOf(h.Field(canonical.SubscriptionNumber)), OrderNumber: textOf(h.Field(canonical.SubscriptionOrderNumber)),
-		StartDate: dateOf(h.Field(canonical.SubscriptionStartDate)), EndDate: dateOf(h.Field(canonical.SubscriptionEndDate)),
-		Currency: textOf(h.Field(canonical.SubscriptionCurrency)), CreatedAt: instant(h.Times[change.Created].Micros),
+func (o *Operator) subscription(s scope, e *entry, head canonical.Envelope) (canonical.Versioned, error) {
+	lines, err := o.lines(e)
+	if err != nil {
+		return nil, err
 	}
-	var err error
+	h := &e.doc.Header
+	r := &canonical.SubscriptionRecord{Envelope: head, DealID: nil, CreatedAt: instant(h.Times[change.Created].Micros), Lines: lines}
+	if err := r.CopyFrom(h); err != nil {
+		return nil, err
+	}
 	if r.DealID, err = o.dealOfOrder(s, r.OrderNumber); err != nil {
 		return nil, err
 	}
-	net := h.Field(canonical.SubscriptionMonthlyNet)
-	if r.MonthlyNet, err = canonical.DecimalOf(net); err != nil {
-		return nil, err
+	if r.MonthlyNet == nil {
+		r.MonthlyNet, err = amount(lineSum(e))
 	}
-	if net.IsNull() {
-		if r.MonthlyNet, err = amount(lineSum(e)); err != nil {
-			return nil, err
-		}
-	}
-	r.Lines, err = o.lines(e)
 	return r, err
 }
 
@@ -154,11 +138,7 @@ func (o *Operator) lines(e *entry) ([]canonical.Line, error) {
 			continue
 		}
 		l := canonical.Line{NativeID: c.ID, ProductID: o.ref(e.doc.System, canonical.Product, c.Field(canonical.LineProduct))}
-		var err error
-		if l.Quantity, err = canonical.DecimalOf(c.Field(canonical.LineQuantity)); err != nil {
-			return nil, err
-		}
-		if l.UnitPrice, err = canonical.DecimalOf(c.Field(canonical.LineUnitPrice)); err != nil {
+		if err := l.CopyFrom(c); err != nil {
 			return nil, err
 		}
 		lines = append(lines, l)
@@ -207,11 +187,11 @@ func (o *Operator) sendAccount(s scope, out Output) error {
 			canonical.CompareIDs(a.doc.ID, b.doc.ID),
 		)
 	})
-	r := &canonical.AccountRecord{Envelope: envelope(s, account, parties[0].doc.System, parties[0].doc.ID), Name: textOf(parties[0].doc.Header.Field(canonical.PartyName))}
-	if v := parties[0].doc.Header.Field(canonical.PartyVATExempt); v.Kind == change.Bool {
-		exempt := v.Int == 1
-		r.VATExempt = &exempt
+	r := &canonical.AccountRecord{
+		Envelope: envelope(s, account, parties[0].doc.System, parties[0].doc.ID),
+		CRMID:    nil, SubsID: nil, ERPID: nil, CRMIDs: nil, SubsIDs: nil, ERPIDs: nil, Addresses: nil, Contacts: nil, // below
 	}
+	r.CopyFrom(&parties[0].doc.Header)
 	var l latest
 	for _, p := range parties {
 		l.document(&p.doc)
@@ -230,12 +210,13 @@ func (o *Operator) sendAccount(s scope, out Output) error {
 			c := &p.doc.Children[i]
 			switch c.Part {
 			case canonical.PartAddress:
-				r.Addresses = append(r.Addresses, canonical.Address{
-					System: c.System, NativeID: c.ID, Street: textOf(c.Field(canonical.AddressStreet)), PostalCode: textOf(c.Field(canonical.AddressPostalCode)),
-					City: textOf(c.Field(canonical.AddressCity)), Country: textOf(c.Field(canonical.AddressCountry)),
-				})
+				a := canonical.Address{System: c.System, NativeID: c.ID}
+				a.CopyFrom(c)
+				r.Addresses = append(r.Addresses, a)
 			case canonical.PartContact:
-				r.Contacts = append(r.Contacts, canonical.Contact{System: c.System, NativeID: c.ID, Type: textOf(c.Field(canonical.ContactType)), Value: textOf(c.Field(canonical.ContactValue))})
+				contact := canonical.Contact{System: c.System, NativeID: c.ID}
+				contact.CopyFrom(c)
+				r.Contacts = append(r.Contacts, contact)
 			}
 		}
 	}

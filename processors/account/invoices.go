@@ -127,18 +127,21 @@ func (o *Operator) figures(s scope, e *entry) (figures, error) {
 	return f, nil
 }
 
-func (o *Operator) invoice(s scope, e *entry, head canonical.Envelope, l *latest, out Output) (Versioned, error) {
+func (o *Operator) invoice(s scope, e *entry, head canonical.Envelope, l *latest, out Output) (canonical.Versioned, error) {
 	h := &e.doc.Header
 	f, err := o.figures(s, e)
 	if err != nil {
 		return nil, err
 	}
-	r := &canonical.InvoiceRecord{
-		Envelope: head, State: textOf(h.Field(canonical.InvoiceState)), Phase: textOf(h.Field(canonical.InvoicePhase)),
-		Number: textOf(h.Field(canonical.InvoiceNumber)), Kind: f.kind, InvoiceDate: dateOf(h.Field(canonical.InvoiceDate)),
-		Reference: textOf(h.Field(canonical.InvoiceReference)), OrderNumber: textOf(h.Field(canonical.InvoiceOrderNumber)),
-		Currency: textOf(h.Field(canonical.InvoiceCurrency)), CreatedAt: instant(h.Times[change.Created].Micros),
+	lines, err := o.lines(e)
+	if err != nil {
+		return nil, err
 	}
+	r := &canonical.InvoiceRecord{
+		Envelope: head, DealID: nil, Kind: f.kind, Net: nil, Tax: nil, Gross: nil, Paid: nil,
+		CreatedAt: instant(h.Times[change.Created].Micros), Lines: lines,
+	}
+	r.CopyFrom(h)
 	if r.DealID, err = o.dealOfOrder(s, r.OrderNumber); err != nil {
 		return nil, err
 	}
@@ -149,9 +152,6 @@ func (o *Operator) invoice(s scope, e *entry, head canonical.Envelope, l *latest
 		if *a.to, err = amount(a.from); err != nil {
 			return nil, err
 		}
-	}
-	if r.Lines, err = o.lines(e); err != nil {
-		return nil, err
 	}
 	for i := range f.payments {
 		p := &f.payments[i]

@@ -39,9 +39,6 @@ func Topics() []Topic {
 	return []Topic{TopicAccount, TopicIdentityLink, TopicProduct, TopicOpportunity, TopicOrder, TopicSubscription, TopicInvoice, TopicPayment, TopicDeal}
 }
 
-// Versioned is a canonical record.
-type Versioned interface{ Head() *canonical.Envelope }
-
 // sent is what the operator remembers of an entity's last record.
 type sent struct {
 	version int64
@@ -51,7 +48,7 @@ type sent struct {
 
 // publish sends a record if its image without the version differs from the last
 // one sent.
-func (o *Operator) publish(s scope, topic Topic, id change.ID, rec Versioned, out Output) error {
+func (o *Operator) publish(s scope, topic Topic, id change.ID, rec canonical.Versioned, out Output) error {
 	key := sentKey(s, topic, id)
 	last, err := decodeSent(o.store.Get(key))
 	if err != nil {
@@ -85,7 +82,7 @@ func (o *Operator) retire(s scope, topic Topic, id change.ID, system, nativeID s
 	}
 	head := envelope(s, id, system, nativeID)
 	head.Deleted = true
-	return o.publish(s, topic, id, blank(topic, head), out)
+	return o.publish(s, topic, id, canonical.Blank(topic.String(), head), out)
 }
 
 func sentKey(s scope, topic Topic, id change.ID) []byte {
@@ -100,29 +97,6 @@ func envelope(s scope, id change.ID, system, nativeID string) canonical.Envelope
 		e.AccountID = &t
 	}
 	return e
-}
-
-func blank(topic Topic, e canonical.Envelope) Versioned {
-	switch topic {
-	case TopicAccount:
-		return &canonical.AccountRecord{Envelope: e}
-	case TopicIdentityLink:
-		return &canonical.IdentityLinkRecord{Envelope: e}
-	case TopicProduct:
-		return &canonical.ProductRecord{Envelope: e}
-	case TopicOpportunity:
-		return &canonical.OpportunityRecord{Envelope: e}
-	case TopicOrder:
-		return &canonical.OrderRecord{Envelope: e}
-	case TopicSubscription:
-		return &canonical.SubscriptionRecord{Envelope: e}
-	case TopicInvoice:
-		return &canonical.InvoiceRecord{Envelope: e, Kind: canonical.KindInvoice}
-	case TopicPayment:
-		return &canonical.PaymentRecord{Envelope: e}
-	default:
-		return &canonical.DealRecord{Envelope: e, Stage: StageOpened}
-	}
 }
 
 func (s sent) append(b []byte) []byte {

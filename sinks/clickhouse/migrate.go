@@ -2,38 +2,29 @@ package clickhouse
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/pressly/goose/v3"
 )
 
-//go:embed ddl/*.sql
-var ddl embed.FS
-
-// Migrate makes the database and brings its tables and views to this version.
-// It is idempotent, and two processes that do it at once do no harm: every
-// statement says IF NOT EXISTS or OR REPLACE. A database that a later version
-// has migrated is left as it is.
+// Migrate makes the database and brings its tables and views to this version: it
+// adds what is missing, says what everything means, and takes nothing away. It
+// is idempotent, and two processes that do it at once do no harm.
 func (w *Writer) Migrate(ctx context.Context) error {
 	if err := w.createDatabase(ctx); err != nil {
 		return w.fault("creating database", w.opts.Database, "", err)
 	}
-	provider, err := w.provider()
+	s, err := newSchema()
 	if err != nil {
 		return w.fault("migrating", w.opts.Database, "", err)
 	}
-	defer func() { _ = provider.Close() }() // nothing is pending once Up has returned
-	results, err := provider.Up(ctx)
-	for _, r := range results {
-		w.opts.Logger.InfoContext(ctx, "migrated ClickHouse", "database", w.opts.Database, "migration", r.Source.Path, "duration", r.Duration)
+	if err := w.reconcile(ctx, s); err != nil {
+		return w.fault("migrating", w.opts.Database, "", err)
 	}
-	if err != nil {
+	if err := w.applyViews(ctx, s); err != nil {
 		return w.fault("migrating", w.opts.Database, "", err)
 	}
 	foreign, err := w.foreign(ctx)
@@ -91,13 +82,4 @@ func (w *Writer) createDatabase(ctx context.Context) (err error) {
 		return nil
 	}
 	return conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+w.opts.Database)
-}
-
-func (w *Writer) provider() (*goose.Provider, error) {
-	files, err := fs.Sub(ddl, "ddl")
-	if err != nil {
-		return nil, fmt.Errorf("reading migrations: %w", err)
-	}
-	return goose.NewProvider(goose.DialectClickHouse, clickhouse.OpenDB(w.opts.client(w.opts.Database)), files,
-		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 }
