@@ -58,10 +58,14 @@ func (l layout) create(database string) string {
 }
 
 // alter is the statement that brings a table to the layout, "" if it is there:
-// columns that the table lacks, and what the columns mean. Nothing is ever taken
+// columns that the table lacks, and what it and the columns mean. has are the
+// comments of the columns that it has. Nothing is ever taken
 // away, so an older version beside this one works on.
-func (l layout) alter(database string, has map[string]string) string {
+func (l layout) alter(database, comment string, has map[string]string) string {
 	var changes []string
+	if comment != l.doc {
+		changes = append(changes, "MODIFY COMMENT "+quote(l.doc))
+	}
 	for _, d := range l.columns {
 		doc, ok := has[d.name]
 		switch {
@@ -80,31 +84,50 @@ func (l layout) alter(database string, has map[string]string) string {
 // reconcile brings every table to its layout. Two processes that do it at once
 // do no harm: each statement has no effect where the other one's had.
 func (w *Writer) reconcile(ctx context.Context, s schema) error {
-	rows, err := w.strings(ctx, "SELECT table, name, comment FROM system.columns WHERE database = '"+w.opts.Database+"'")
+	pending, err := w.pending(ctx, s)
 	if err != nil {
 		return err
 	}
-	has := map[string]map[string]string{}
-	for _, r := range rows {
-		if has[r[0]] == nil {
-			has[r[0]] = map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(pending)) {
+		if err := w.conn.Exec(ctx, pending[name]); err != nil {
+			return fmt.Errorf("table %s: %w", name, err)
 		}
-		has[r[0]][r[1]] = r[2]
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.tables)) {
-		l := s.tables[name]
-		statement := l.create(w.opts.Database)
-		if columns, ok := has[l.name]; ok {
-			if statement = l.alter(w.opts.Database, columns); statement == "" {
-				continue
-			}
-		}
-		if err := w.conn.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("table %s: %w", l.name, err)
-		}
-		w.opts.Logger.InfoContext(ctx, "brought a table up to date", "database", w.opts.Database, "table", l.name)
+		w.opts.Logger.InfoContext(ctx, "brought a table up to date", "database", w.opts.Database, "table", name)
 	}
 	return nil
+}
+
+// pending is what has to be done to tables, by table.
+func (w *Writer) pending(ctx context.Context, s schema) (map[string]string, error) {
+	tables, err := w.strings(ctx, "SELECT name, comment FROM system.tables WHERE database = '"+w.opts.Database+"'")
+	if err != nil {
+		return nil, err
+	}
+	comments := map[string]string{}
+	has := map[string]map[string]string{}
+	for _, r := range tables {
+		comments[r[0]], has[r[0]] = r[1], map[string]string{}
+	}
+	columns, err := w.strings(ctx, "SELECT table, name, comment FROM system.columns WHERE database = '"+w.opts.Database+"'")
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range columns {
+		if has[r[0]] != nil { // not of a table that came in between
+			has[r[0]][r[1]] = r[2]
+		}
+	}
+	pending := map[string]string{}
+	for name, l := range s.tables {
+		statement := l.create(w.opts.Database)
+		if columns, ok := has[name]; ok {
+			statement = l.alter(w.opts.Database, comments[name], columns)
+		}
+		if statement != "" {
+			pending[name] = statement
+		}
+	}
+	return pending, nil
 }
 
 // quote writes a text as a literal of SQL.
