@@ -17,7 +17,7 @@ type Finding struct {
 	Fix     string // what to do, "" where OK
 }
 
-// oldest is the first server version that the migrations and inserts are made
+// oldest is the first server version that the tables and inserts are made
 // for.
 const oldestMajor, oldestMinor = 24, 8
 
@@ -90,7 +90,7 @@ func (w *Writer) schema(tables map[string]string) []Finding {
 	}
 	out := []Finding{{Subject: "tables", OK: true, Text: fmt.Sprintf("database %s has every table", w.opts.Database)}, {Subject: "deduplication", OK: true, Text: "every table remembers tokens"}}
 	if len(missing) > 0 {
-		out[0] = Finding{Subject: "tables", Text: fmt.Sprintf("database %s lacks %s", w.opts.Database, strings.Join(missing, ", ")), Fix: "run the migrations"}
+		out[0] = Finding{Subject: "tables", Text: fmt.Sprintf("database %s lacks %s", w.opts.Database, strings.Join(missing, ", ")), Fix: addsMissing}
 	}
 	if len(windowless) > 0 {
 		out[1] = Finding{Subject: "deduplication", Text: "no window on " + strings.Join(windowless, ", "), Fix: "ALTER TABLE … MODIFY SETTING non_replicated_deduplication_window = 10000"}
@@ -130,7 +130,7 @@ func (w *Writer) columnsThere(ctx context.Context) (Finding, error) {
 		}
 	}
 	if len(missing) > 0 {
-		return Finding{Subject: "columns", Text: "missing: " + strings.Join(missing, ", "), Fix: "run the migrations before this version writes"}, nil
+		return Finding{Subject: "columns", Text: "missing: " + strings.Join(missing, ", "), Fix: addsMissing}, nil
 	}
 	return Finding{Subject: "columns", OK: true, Text: "every column that is written is there"}, nil
 }

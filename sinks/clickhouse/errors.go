@@ -84,17 +84,14 @@ type advice struct{ rule, fix string }
 // answer is worth another try: to lose patience would lose nothing but time, to
 // give up wrongly stops the pipeline.
 func permanentCode(code int32) (advice, bool) {
-	const (
-		migrate = "run the migrations"
-		report  = "this is a fault of the sink: keep the batch's offsets and report it"
-	)
+	const report = "this is a fault of the sink: keep the batch's offsets and report it"
 	switch code {
 	case 60, 81: // UNKNOWN_TABLE, UNKNOWN_DATABASE
-		return advice{"the sink writes only into tables that its migrations made", migrate}, true
+		return advice{"the sink writes only into tables that it made itself", addsMissing}, true
 	case 16, 47: // NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_IDENTIFIER
-		return advice{"a table must have every column that the sink knows before the sink writes", migrate + " before starting this version"}, true
+		return advice{"a table must have every column that the sink knows before the sink writes", addsMissing}, true
 	case 53, 70, 349, 407, 321: // types
-		return advice{"a column must hold every value of its field", "compare the table's columns with the migrations"}, true
+		return advice{"a column must hold every value of its field", "compare the table's columns with those of a new database"}, true
 	case 6, 27, 41, 33, 62, 73, 117, 131: // parsing, syntax, format
 		return advice{"the server must be able to read what the sink sends", report}, true
 	case 115: // UNKNOWN_SETTING
@@ -102,7 +99,7 @@ func permanentCode(code int32) (advice, bool) {
 	case 164, 497, 192, 193, 194, 195, 516, 517: // READONLY, ACCESS_DENIED, credentials
 		return advice{"the user must be able to sign in, and to select, insert and create in the database", "correct user and password, or grant it"}, true
 	case 36, 43, 44, 46, 48: // BAD_ARGUMENTS, illegal types, UNKNOWN_FUNCTION, NOT_IMPLEMENTED
-		return advice{"the server must know what the migrations use", "use a server of version 24.8 or later"}, true
+		return advice{"the server must know what the tables and views use", "use a server of version 24.8 or later"}, true
 	}
 	return advice{}, false
 }

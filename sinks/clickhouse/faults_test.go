@@ -92,14 +92,14 @@ func TestUnsoundBatches(t *testing.T) {
 func TestNotMigrated(t *testing.T) {
 	w := openBare(t)
 	b := batch("canonical.order", part(t, 0, 0, order("a", "x", 1)))
-	permanent(t, w.Write(t.Context(), b), "migrations")
+	permanent(t, w.Write(t.Context(), b), "they add what is missing")
 	_, err := w.Resume(t.Context(), "canonical.order", []int32{0})
-	permanent(t, err, "migrations")
+	permanent(t, err, "they add what is missing")
 	if err := w.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Write(t.Context(), b); err != nil {
-		t.Errorf("after the migrations: %v", err)
+		t.Errorf("after Migrate: %v", err)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestColumnsGrow(t *testing.T) {
 	if err := w.conn.Exec(t.Context(), "ALTER TABLE "+table+" DROP COLUMN _offset"); err != nil {
 		t.Fatal(err)
 	}
-	permanent(t, w.Write(t.Context(), batch("canonical.order", part(t, 0, 1, order("b", "x", 1)))), "_offset", "migrations")
+	permanent(t, w.Write(t.Context(), batch("canonical.order", part(t, 0, 1, order("b", "x", 1)))), "_offset", "they add what is missing")
 }
 
 func TestNoSecretInErrors(t *testing.T) {

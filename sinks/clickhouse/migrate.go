@@ -37,6 +37,9 @@ func (w *Writer) Migrate(ctx context.Context) error {
 	return nil
 }
 
+// addsMissing is what to do where something of the database is missing.
+const addsMissing = "start the pipelines: with a user who may create and alter they add what is missing"
+
 // What a database of two sets of pipelines breaks.
 const (
 	oneOwner    = "a database belongs to the pipelines of one prefix: rows of two would be added up"
