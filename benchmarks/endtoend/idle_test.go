@@ -19,9 +19,9 @@ import (
 // rounds is a source that is quiet between rounds of records.
 type rounds struct {
 	workload.Producer
-	each, left int
-	next       chan int      // size of the next round
-	quiet      chan struct{} // told when a round is written
+	left  int
+	next  chan int      // size of the next round
+	quiet chan struct{} // told when a round is written
 }
 
 func (r *rounds) Produce(ctx context.Context, rec workload.Record) error {
