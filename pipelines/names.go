@@ -87,6 +87,11 @@ func (n Names) Delivered() []string {
 	return names
 }
 
+// Readers are the topics that each hop reads, by hop; sources are the catalog's.
+func (n Names) Readers(sources []string) map[string][]string {
+	return map[string][]string{Intake: sources, HopDocument: {n.Rows}, HopParty: {n.Documents}, HopAccount: {n.Accounts}}
+}
+
 // Owns tells whether the pipelines write a topic themselves, so that no source
 // may have its name.
 func (n Names) Owns(topic string) bool {

@@ -13,14 +13,15 @@ import (
 	"syncline/benchmarks/workload"
 	"syncline/benchmarks/workload/company"
 	"syncline/deploy/embedded"
+	topology "syncline/pipelines"
 )
 
 // rounds is a source that is quiet between rounds of records.
 type rounds struct {
 	workload.Producer
-	each, left int
-	next       chan int      // size of the next round
-	quiet      chan struct{} // told when a round is written
+	left  int
+	next  chan int      // size of the next round
+	quiet chan struct{} // told when a round is written
 }
 
 func (r *rounds) Produce(ctx context.Context, rec workload.Record) error {
@@ -101,11 +102,11 @@ func (w *world) awaitEmptied() {
 		w.t.Fatal(err)
 	}
 	defer cl.Close()
-	admin := kadm.NewClient(cl)
+	admin, names := kadm.NewClient(cl), topology.DefaultNames()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for begun := time.Now(); ; <-tick.C {
-		queues := []string{"syncline.rows", "syncline.documents", "syncline.accounts"}
+		queues := []string{names.Rows, names.Documents, names.Accounts}
 		starts, err := admin.ListStartOffsets(w.t.Context(), queues...)
 		ends, err2 := admin.ListEndOffsets(w.t.Context(), queues...)
 		if err != nil || err2 != nil {

@@ -83,7 +83,10 @@ func (a *app) checkCatalog() []Finding {
 
 func (a *app) checkKafka(ctx context.Context) []Finding {
 	var out []Finding
-	for _, e := range run.Examine(ctx, a.engine(), pipelines.Intake, a.sourceTopics()) {
+	sources := a.sourceTopics()
+	examined := run.Examine(ctx, a.engine(), pipelines.Intake, sources)
+	examined = append(examined, run.ExaminePositions(ctx, a.engine(), a.names.Readers(sources))...)
+	for _, e := range examined {
 		out = append(out, Finding{Check: e.Check, OK: e.OK, Warning: e.Warning, Found: e.Found, Fix: e.Fix})
 	}
 	return out

@@ -115,6 +115,7 @@ func (a *app) engine() run.Config {
 	return run.Config{
 		Brokers: s.Brokers, Prefix: s.Prefix, Slot: s.Slot, CommitCeiling: s.CommitCeiling, PurgeInterval: s.PurgeInterval, Compression: s.Compression,
 		Replication: int16(s.Replication), Log: a.log, //nolint:gosec // a count of brokers
+		Instructions: run.Topic{Name: a.names.Instructions, Partitions: 1, Cleanup: run.Compact}, InstructionCodec: pipelines.Instructions{},
 	}
 }
 

@@ -77,6 +77,11 @@ type Config struct {
 	LetterTopic  Topic
 	EncodeLetter func(change.Letter) (topic string, partitionKey, key, value []byte, err error)
 
+	// Instructions is the topic that tells tasks what operators want; it has one
+	// partition. Empty Name: there are none.
+	Instructions     Topic
+	InstructionCodec InstructionCodec
+
 	// TopicRefresh is how often absent source topics are looked for and partition
 	// counts are checked. 2 s.
 	TopicRefresh time.Duration
@@ -165,6 +170,9 @@ func (c Config) Validate() error {
 	}
 	if c.LetterTopic.Name != "" && (c.EncodeLetter == nil || c.LetterTopic.Partitions < 1) {
 		wrong("letter topic %q: needs an encoder and at least one partition", c.LetterTopic.Name)
+	}
+	if i := c.Instructions; i.Name != "" && (c.InstructionCodec == nil || i.Partitions != 1 || i.Cleanup != Compact) {
+		wrong("instructions topic %q: needs a codec, one partition and to be compacted", i.Name)
 	}
 	return errors.Join(errs...)
 }

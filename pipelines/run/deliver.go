@@ -458,5 +458,5 @@ func (d *Deliver) fetchError(l *line, p *kgo.FetchPartition) error {
 	default:
 		d.log.Warn("fetch error", "error", err)
 	}
-	return nil
+	return nil //nolint:nilerr // the line stops, or tries again
 }

@@ -28,6 +28,12 @@ type Driver struct {
 	// Encode gives the place of a dead letter; nil makes a Park verdict an error.
 	Encode func(change.Letter) (topic string, partitionKey, key, value []byte, err error)
 
+	// Instructions is the topic of instructions that tasks may emit, and Codec
+	// reads it.
+	Instructions string
+	Codec        InstructionCodec
+
+	told   []order
 	hops   []Hop
 	random *rand.Rand
 	counts map[string]int32 // partitions by topic
@@ -48,6 +54,8 @@ type driven struct {
 	more    bool // Advance has said that work is left
 	waiting int  // tries of the record that waits
 	stopped error
+
+	obedience obedience
 }
 
 // NewDriver makes a driver of hops. sources gives the count of partitions of the
@@ -77,7 +85,7 @@ func NewDriver(hops []Hop, sources int32, seed uint64) *Driver {
 	for i := range hops {
 		for _, in := range hops[i].Inputs {
 			for p := range d.counts[in] {
-				d.tasks = append(d.tasks, &driven{hop: &hops[i], topic: in, part: p, table: state.New()})
+				d.tasks = append(d.tasks, &driven{hop: &hops[i], topic: in, part: p, table: state.New(), obedience: newObedience(mark{})})
 			}
 		}
 	}
@@ -92,6 +100,12 @@ func (d *Driver) Feed(topic string, partition int32, key, value []byte, timestam
 	}
 	d.append(topic, partition, key, value, timestamp)
 	return nil
+}
+
+// Instruct gives an instruction to all tasks that it concerns, those that are yet
+// to be made too.
+func (d *Driver) Instruct(i *Instruction) {
+	d.told = append(d.told, order{int64(len(d.told)), i})
 }
 
 // Knows reports whether a hop reads or writes the topic.
@@ -146,8 +160,11 @@ const maxWaits = 120
 func (d *Driver) Step() error {
 	var ready []*driven
 	for _, t := range d.tasks {
+		if err := d.look(t); err != nil {
+			return err
+		}
 		input := t.next < len(d.topics[t.topic][t.part]) && t.waiting < maxWaits
-		if t.stopped == nil && (input || t.more) {
+		if t.stopped == nil && (input || t.more || t.obedience.due <= int64(t.next)) {
 			ready = append(ready, t)
 		}
 	}
@@ -168,13 +185,57 @@ func (e *emissions) Emit(topic string, partitionKey, key, value []byte) {
 	*e = append(*e, emitted{topic, partitionKey, key, value})
 }
 
-func (d *Driver) transact(t *driven) error {
-	if t.task == nil {
-		task, err := t.hop.NewTask(TaskInfo{Hop: t.hop.Name, Topic: t.topic, Partition: t.part, Store: t.table, Log: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			return fmt.Errorf("making task %s %s/%d: %w", t.hop.Name, t.topic, t.part, err)
+// make makes a task that is not there.
+func (d *Driver) make(t *driven) error {
+	if t.task != nil {
+		return nil
+	}
+	task, err := t.hop.NewTask(TaskInfo{Hop: t.hop.Name, Topic: t.topic, Partition: t.part, Store: t.table, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return fmt.Errorf("making task %s %s/%d: %w", t.hop.Name, t.topic, t.part, err)
+	}
+	t.task = task
+	return nil
+}
+
+// look has a task take in what was said; skips are done at once.
+func (d *Driver) look(t *driven) error {
+	if t.obedience.seen == int64(len(d.told)) {
+		return nil
+	}
+	if err := d.make(t); err != nil {
+		return err
+	}
+	_, obedient := t.task.(Obedient)
+	id := partitionID{t.topic, t.part}
+	var duties []order
+	for _, o := range d.told[t.obedience.seen:] {
+		switch {
+		case o.Kind == KindSkip && o.concerns(t.hop.Name, id):
+			t.next, t.waiting, t.stopped = int(o.At[t.part]), 0, nil
+		case o.Kind != KindSkip && obedient:
+			duties = append(duties, o)
 		}
-		t.task = task
+	}
+	t.obedience.look(duties, int64(len(d.told)), t.hop.Name, id)
+	return nil
+}
+
+// obey has a task obey what is due; false stops it.
+func (d *Driver) obey(t *driven, at int64, out *emissions) bool {
+	err := t.obedience.obey(at, func(i *Instruction) error {
+		_, err := obeyed(t.task.(Obedient), i, out) //nolint:forcetypeassert // only such a task has duties
+		return err
+	})
+	if err != nil {
+		t.stopped = err
+	}
+	return err == nil
+}
+
+func (d *Driver) transact(t *driven) error {
+	if err := d.make(t); err != nil {
+		return err
 	}
 	var out emissions
 	queue := d.topics[t.topic][t.part]
@@ -184,6 +245,9 @@ func (d *Driver) transact(t *driven) error {
 	var stamp int64
 	for i := range n {
 		m := queue[t.next+i]
+		if !d.obey(t, m.Offset, &out) {
+			break
+		}
 		m.Waited = time.Duration(t.waiting) * time.Second
 		stamp = m.Timestamp
 		v := t.task.Process(&m, &out)
@@ -206,6 +270,9 @@ func (d *Driver) transact(t *driven) error {
 		verdicts[v.Reason]++
 		done++
 	}
+	if !waited && t.stopped == nil {
+		d.obey(t, int64(t.next+done), &out)
+	}
 	if err := t.task.Flush(&out); err != nil {
 		return fmt.Errorf("flushing %s %s/%d: %w", t.hop.Name, t.topic, t.part, err)
 	}
@@ -215,15 +282,25 @@ func (d *Driver) transact(t *driven) error {
 	}
 	if d.random.Float64() < d.Aborts {
 		t.table.Rollback()
+		t.obedience.rollback()
 		t.task.Reset()
 		return nil
 	}
 	t.table.Commit()
+	t.obedience.commit()
 	t.next, t.more = t.next+done, more
 	for r, n := range verdicts {
 		d.Verdicts[t.hop.Name][r] += n
 	}
 	for _, e := range out {
+		if e.topic == d.Instructions && d.Codec != nil {
+			i, err := d.Codec.DecodeInstruction(e.value)
+			if err != nil {
+				return fmt.Errorf("hop %s: %w", t.hop.Name, err)
+			}
+			d.Instruct(i)
+			continue
+		}
 		count, ok := d.counts[e.topic]
 		if !ok || !slices.ContainsFunc(t.hop.Outputs, func(o Topic) bool { return o.Name == e.topic }) {
 			return fmt.Errorf("hop %s writes %s, which it has not declared", t.hop.Name, e.topic)

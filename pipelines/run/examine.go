@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -120,6 +121,69 @@ func examineLag(ctx context.Context, admin *kadm.Client, cfg Config, hop string,
 		e.Found = fmt.Sprintf("processes: %d, source records not taken: %d", lag.Members, lag.Records)
 	}
 	return e
+}
+
+// ExaminePositions holds the committed positions of hops against what their
+// topics hold. readers are the topics by hop. A position outside of them means
+// that records were lost, which stops a task as soon as it runs.
+func ExaminePositions(ctx context.Context, cfg Config, readers map[string][]string) []Examination {
+	cl, err := cfg.asking()
+	if err != nil {
+		return nil // Examine says so
+	}
+	defer cl.Close()
+	admin := kadm.NewClient(cl)
+	var lost []string
+	n := 0
+	for _, hop := range slices.Sorted(maps.Keys(readers)) {
+		found, positions, err := examineHop(ctx, admin, cfg, hop, readers[hop])
+		if err != nil {
+			return []Examination{{Check: "positions", Warning: true, OK: true, Found: "cannot be read: " + err.Error(), Fix: "give the account DESCRIBE on its groups and topics"}}
+		}
+		lost, n = append(lost, found...), n+positions
+	}
+	if len(lost) == 0 {
+		return []Examination{{Check: "positions", OK: true, Found: fmt.Sprintf("%d, each within its partition", n)}}
+	}
+	var out []Examination
+	for _, l := range lost[:min(len(lost), 10)] {
+		out = append(out, Examination{Check: "positions", Found: l, Fix: "the command that it names; `syncline run` says the same of each task that stops"})
+	}
+	return out
+}
+
+func examineHop(ctx context.Context, admin *kadm.Client, cfg Config, hop string, topics []string) (lost []string, positions int, err error) {
+	committed, err := admin.FetchOffsets(ctx, cfg.withDefaults().Prefix+"."+hop)
+	if errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.GroupIDNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	epochs := map[partitionID]int32{}
+	committed.Each(func(o kadm.OffsetResponse) {
+		if slices.Contains(topics, o.Topic) && o.At >= 0 {
+			epochs[partitionID{o.Topic, o.Partition}] = o.LeaderEpoch
+		}
+	})
+	if len(epochs) == 0 {
+		return nil, 0, nil
+	}
+	all, err := listBounds(ctx, admin, epochs)
+	if err != nil {
+		return nil, 0, err
+	}
+	for id := range epochs {
+		b, there := all[id]
+		o, _ := committed.Lookup(id.topic, id.partition)
+		if l := b.against(id, o.At); there && l != nil {
+			l.goOn = max(l.goOn, l.start)
+			l.remedy = "Go on with " + skipCommand(id, l.goOn)
+			lost = append(lost, hop+" "+l.Error())
+		}
+	}
+	slices.Sort(lost)
+	return lost, len(epochs), nil
 }
 
 func examineTransactions(ctx context.Context, cl *kgo.Client) Examination {

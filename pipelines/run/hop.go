@@ -30,6 +30,8 @@ type hop struct {
 	// inputPartitions is exact for owned inputs and about right for sources.
 	inputPartitions int
 	admin           *kadm.Client
+	orders          *orders // nil where there are no instructions
+	heard           int64   // instructions below are known to all tasks; -1 after a task has come
 	consumer        *kgo.Client
 	producer        *producer
 
@@ -278,7 +280,7 @@ func (h *hop) idleWait() time.Duration {
 		if t.stopped != nil {
 			continue
 		}
-		if t.more {
+		if t.more || t.owes || t.due() {
 			return 0
 		}
 		if t.paused {
@@ -301,6 +303,7 @@ func (h *hop) settleTasks() error {
 	for _, r := range ready {
 		h.install(r)
 	}
+	h.lookAtOrders()
 	now := time.Now()
 	var resume []partitionID
 	h.mu.Lock()
@@ -359,6 +362,7 @@ func (h *hop) install(r *restored) {
 		return
 	}
 	h.tasks[r.id] = t
+	h.heard = -1
 	h.mu.Unlock()
 	if err != nil {
 		return
@@ -373,8 +377,7 @@ func (h *hop) install(r *restored) {
 
 // restoreReason is the stable code of what kept a task from starting.
 func restoreReason(err error) string {
-	var l *loss
-	if errors.As(err, &l) {
+	if l, ok := errors.AsType[*loss](err); ok {
 		return l.reason
 	}
 	return "restore"
@@ -423,7 +426,7 @@ func (h *hop) fetchError(topic string, partition int32, err error) error {
 		return nil
 	}
 	if t.stopped != nil || t.halt != nil {
-		return nil
+		return nil //nolint:nilerr // it has stopped for one before
 	}
 	t.haltReason = reason
 	if inflated != nil {

@@ -161,6 +161,16 @@ func (h *hop) checkInputs(ctx context.Context, results []*restored) error {
 	}
 	for _, r := range results {
 		b, there := all[r.id]
+		r.start = b.start
+		h.obeySkip(r)
+		if r.goOn >= 0 && r.err == nil {
+			if l := (bounds{b.start, b.end, -1}).against(r.id, r.goOn); there && l != nil {
+				r.err = h.ofTask(l)
+			}
+			if there {
+				continue
+			}
+		}
 		var known *loss
 		switch {
 		case errors.As(r.err, &known):
@@ -175,7 +185,7 @@ func (h *hop) checkInputs(ctx context.Context, results []*restored) error {
 			// The embedded broker has forgotten the offsets of an emptied queue. Only
 			// what this task has committed is ever deleted, so nothing is missing.
 			h.log.Warn("queue begins anew at offset 0, as its broker has forgotten the offsets of an empty queue", "task", r.id, "position", r.position.next)
-			r.reset = true
+			r.goOn = 0
 		case r.position.next < 0 && h.queues[r.id.topic] && b.start > 0:
 			r.err = h.ofTask(&loss{reason: lossBelowStart, id: r.id, next: -1, start: b.start, end: b.end})
 		default:

@@ -95,6 +95,9 @@ func TestDeletedRecordsStopTheirTask(t *testing.T) {
 	r := w.start(w.config(), hop).waitUp()
 	w.produce(in, toyPartitions, 100, 10, "a")
 	r.waitIdle(20 * time.Second)
+	if e := ExaminePositions(t.Context(), w.config(), map[string][]string{"count": {in}}); len(e) != 1 || !e[0].OK {
+		t.Errorf("the examination says %+v", e)
+	}
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -103,9 +106,13 @@ func TestDeletedRecordsStopTheirTask(t *testing.T) {
 	w.produce(in, toyPartitions, 100, 10, "b")
 	end := w.end(in, part)
 	w.deleteBelow(in, part, at+1)
+	skip := fmt.Sprintf("`syncline feeds skip %s %d %d`", in, part, at+1)
+	if e := ExaminePositions(t.Context(), w.config(), map[string][]string{"count": {in}, "never run": {in}}); len(e) != 1 || e[0].OK || !strings.Contains(e[0].Found, skip) {
+		t.Errorf("the examination says %+v", e)
+	}
 	r = w.start(w.config(), hop).waitUp()
 	r.stopsAlone(in, part, lossBelowStart,
-		fmt.Sprintf("goes on at offset %d", at), fmt.Sprintf("offsets %d to %d", at+1, end), fmt.Sprintf("`syncline feeds skip %s %d %d`", in, part, at+1))
+		fmt.Sprintf("goes on at offset %d", at), fmt.Sprintf("offsets %d to %d", at+1, end), skip)
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}

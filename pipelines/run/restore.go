@@ -25,7 +25,9 @@ type restored struct {
 	position position
 	records  int
 	took     time.Duration
-	reset    bool  // the queue begins anew at offset 0
+	start    int64 // of the input partition
+	goOn     int64 // where the task goes on instead of its position; -1 at its position
+	mark     mark  // instructions obeyed
 	err      error // the self-check failed, or the input is not what it was: the task stops
 }
 
@@ -104,7 +106,7 @@ func (h *hop) restoreOnce(ctx context.Context, leases []*lease) ([]*restored, er
 	parts := map[int32]bool{}
 	h.mu.Lock()
 	for _, l := range leases {
-		r := &restored{id: l.id, lease: l, table: state.New(), meta: h.topics[l.id.topic]}
+		r := &restored{id: l.id, lease: l, table: state.New(), meta: h.topics[l.id.topic], goOn: -1}
 		results = append(results, r)
 		byName[l.id.String()] = r
 		parts[h.changelogPartition(l.id)] = true
@@ -119,6 +121,14 @@ func (h *hop) restoreOnce(ctx context.Context, leases []*lease) ([]*restored, er
 			group = position{next: o.At, stamp: o.Metadata}
 		}
 		r.position, r.err = checkRestored(r.id, group, r.check, r.meta)
+		if r.check != nil {
+			r.mark = r.check.Mark
+		}
+	}
+	if h.orders != nil {
+		if err := h.orders.caughtUp(ctx, h.admin); err != nil {
+			return nil, err
+		}
 	}
 	if err := h.checkInputs(ctx, results); err != nil {
 		return nil, err

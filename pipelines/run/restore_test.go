@@ -37,7 +37,7 @@ func TestSelfCheckRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(mark{})); diff != "" {
 		t.Error(diff)
 	}
 	for n := range len(b) - len(want.Stamp) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 )
 
@@ -56,17 +57,34 @@ type selfCheck struct {
 	Epoch   int32    // leader epoch of the last input record, -1 unknown
 	Count   int32    // partitions of the input topic
 	TopicID [16]byte // zero where the broker has none
+	Mark    mark     // instructions that the task has obeyed
 	Stamp   string   // names the transaction; also the metadata of the group's offset
 }
 
-const selfCheckVersion = 1
+// The second form has the mark, which the first lacks: a task that has never
+// heard an instruction writes the first, which older versions read too.
+const (
+	selfCheckPlain  = 1
+	selfCheckMarked = 2
+)
 
 func (s selfCheck) append(b []byte) []byte {
-	b = append(b, selfCheckVersion)
+	form := byte(selfCheckPlain)
+	if s.Mark.below > 0 || len(s.Mark.ahead) > 0 {
+		form = selfCheckMarked
+	}
+	b = append(b, form)
 	b = binary.AppendUvarint(b, uint64(s.Next)) //nolint:gosec // offsets are not negative
 	b = binary.AppendVarint(b, int64(s.Epoch))
 	b = binary.AppendUvarint(b, uint64(s.Count)) //nolint:gosec // counts are positive
 	b = append(b, s.TopicID[:]...)
+	if form == selfCheckMarked {
+		b = binary.AppendUvarint(b, uint64(s.Mark.below)) //nolint:gosec // offsets are not negative
+		b = binary.AppendUvarint(b, uint64(len(s.Mark.ahead)))
+		for _, offset := range s.Mark.ahead {
+			b = binary.AppendUvarint(b, uint64(offset)) //nolint:gosec // offsets are not negative
+		}
+	}
 	return append(b, s.Stamp...)
 }
 
@@ -74,9 +92,10 @@ var errSelfCheckForm = errors.New("self-check record is damaged or was written b
 
 func parseSelfCheck(b []byte) (selfCheck, error) {
 	var s selfCheck
-	if len(b) == 0 || b[0] != selfCheckVersion {
+	if len(b) == 0 || b[0] != selfCheckPlain && b[0] != selfCheckMarked {
 		return s, errSelfCheckForm
 	}
+	form := b[0]
 	b = b[1:]
 	next, n := binary.Uvarint(b)
 	if n <= 0 {
@@ -95,8 +114,33 @@ func parseSelfCheck(b []byte) (selfCheck, error) {
 	b = b[n:]
 	s.Next, s.Epoch, s.Count = int64(next), int32(epoch), int32(count) //nolint:gosec // as written above
 	copy(s.TopicID[:], b)
-	s.Stamp = string(b[16:])
+	b = b[16:]
+	if form == selfCheckMarked {
+		if s.Mark, n = parseMark(b); n <= 0 {
+			return s, errSelfCheckForm
+		}
+		b = b[n:]
+	}
+	s.Stamp = string(b)
 	return s, nil
+}
+
+// parseMark reads a mark and returns its length, 0 where there is none.
+func parseMark(b []byte) (m mark, used int) {
+	number := func() int64 {
+		v, n := binary.Uvarint(b[max(used, 0):])
+		if n <= 0 || used < 0 || v > math.MaxInt64 {
+			used = -1
+			return 0
+		}
+		used += n
+		return int64(v)
+	}
+	m.below = number()
+	for range min(number(), int64(len(b))) {
+		m.ahead = append(m.ahead, number())
+	}
+	return m, max(used, 0)
 }
 
 // position is a committed place in an input partition: the group's offset and

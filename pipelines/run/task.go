@@ -27,6 +27,7 @@ type task struct {
 	checkKey  []byte
 
 	committed position // the group's, as last known; next -1 where there is none
+	start     int64    // where the partition began when the task was restored
 	base      int64    // where the input goes on if the transaction is thrown away; -1 unknown
 	next      int64    // behind the last record seen; -1 unknown
 	epoch     int32    // leader epoch of the last record seen
@@ -37,6 +38,7 @@ type task struct {
 	drifted   time.Time // since when the position is ahead of the committed one, by transaction markers alone
 	sought    bool      // the input has been at the position, so that nothing below it may come
 
+	obedience  obedience
 	out        outbox
 	changes    slab
 	hash       uint64
@@ -95,6 +97,7 @@ func newTask(h *hop, r *restored) *task {
 		changelog: TaskPartition(r.id.topic, r.id.partition, h.def.Changelog.Partitions),
 		prefix:    keyPrefix(r.id), checkKey: checkKey(r.id),
 		committed: r.position, base: r.position.next, next: r.position.next, epoch: -1,
+		start: r.start, obedience: newObedience(r.mark),
 		waitOffset: -1,
 		out:        outbox{topics: h.outputs, limit: h.cfg.MaxRecordBytes},
 		// The state may hold a cursor of deferred work, so Advance is asked once.
@@ -106,9 +109,10 @@ func newTask(h *hop, r *restored) *task {
 	if r.check != nil {
 		t.epoch = r.check.Epoch
 	}
-	if r.reset {
-		// Committed at once: once the queue fills, nobody could tell this from a loss.
-		t.base, t.next, t.epoch, t.owes = 0, 0, -1, true
+	if r.goOn >= 0 {
+		// Committed at once: once a queue that was reset fills, nobody could tell
+		// this from a loss.
+		t.base, t.next, t.epoch, t.owes = r.goOn, r.goOn, -1, true
 	}
 	t.stats.name = r.id
 	t.stats.committed.Store(r.position.next)
@@ -139,6 +143,9 @@ func (t *task) process(recs []*kgo.Record, now time.Time) bool {
 			return false
 		}
 		t.sought = true
+		if r.Offset >= t.obedience.due && !t.obeyDue(r.Offset) {
+			return false
+		}
 		if t.base < 0 {
 			t.base, t.next = r.Offset, r.Offset
 		}
@@ -237,7 +244,7 @@ func (t *task) finish() error {
 
 // checkRecord is the task's self-check of the transaction.
 func (t *task) checkRecord(stamp string) kgo.Record {
-	check := selfCheck{Next: t.next, Epoch: t.epoch, Count: t.meta.count, TopicID: t.meta.id, Stamp: stamp}
+	check := selfCheck{Next: t.next, Epoch: t.epoch, Count: t.meta.count, TopicID: t.meta.id, Mark: t.obedience.mark(), Stamp: stamp}
 	return kgo.Record{
 		Topic: t.hop.def.Changelog.Name, Partition: t.changelog,
 		Key: t.checkKey, Value: check.append(make([]byte, 0, 48)),
@@ -247,6 +254,7 @@ func (t *task) checkRecord(stamp string) kgo.Record {
 // applied makes the transaction's effects the committed image.
 func (t *task) applied(stamp string) {
 	t.table.Commit()
+	t.obedience.commit()
 	t.committed = position{next: t.next, stamp: stamp}
 	t.base = t.next
 	t.owes, t.drifted = false, time.Time{}
@@ -263,6 +271,7 @@ func (t *task) applied(stamp string) {
 // to base.
 func (t *task) discard() error {
 	t.table.Rollback()
+	t.obedience.rollback()
 	t.impl.Reset()
 	t.next = t.base
 	t.more = t.more || t.base >= 0

@@ -62,6 +62,11 @@ func ownedTopics(cfg Config, hops []Hop) ([]Topic, error) {
 			return nil, err
 		}
 	}
+	if cfg.Instructions.Name != "" {
+		if err := add(cfg.Instructions, "instructions"); err != nil {
+			return nil, err
+		}
+	}
 	return all, nil
 }
 

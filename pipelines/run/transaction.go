@@ -157,7 +157,7 @@ func (h *hop) rewind(id partitionID, next int64) {
 func (h *hop) transact(ctx context.Context) error {
 	h.mu.Lock()
 	for _, t := range h.tasks {
-		if (t.more || t.owes) && !t.touched && t.stopped == nil && t.halt == nil {
+		if (t.more || t.owes || t.due()) && !t.touched && t.stopped == nil && t.halt == nil {
 			t.touched = true
 			if h.cfg.Debug {
 				t.hash = t.table.Hash()
@@ -178,6 +178,9 @@ func (h *hop) transact(ctx context.Context) error {
 	})
 	send := make([]*task, 0, len(h.active))
 	for _, t := range h.active {
+		if t.out.err == nil && t.touched && t.halt == nil {
+			_ = t.obeyDue(t.place()) // what it thinks of it is in t.halt
+		}
 		if t.out.err == nil && t.touched {
 			if err := t.finish(); err != nil {
 				t.halt, t.haltReason = fmt.Errorf("task %s: %w", t.id, err), "operator"
@@ -190,7 +193,7 @@ func (h *hop) transact(ctx context.Context) error {
 			if err := h.expel(t); err != nil {
 				return err
 			}
-		case t.next == t.base && !t.owes && t.out.recs.empty() && t.changes.empty():
+		case t.next == t.base && !t.owes && !t.obedience.busy() && t.out.recs.empty() && t.changes.empty():
 			if t.halt != nil {
 				h.halt(t)
 			}

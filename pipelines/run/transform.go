@@ -65,7 +65,13 @@ func (t *Transform) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hops, err := t.start(ctx, admin)
+	following, stopFollowing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopFollowing()
+	orders, err := t.follow(following)
+	if err != nil {
+		return err
+	}
+	hops, err := t.start(ctx, admin, orders)
 	if err != nil {
 		return err
 	}
@@ -118,7 +124,24 @@ func (t *Transform) prepare(ctx context.Context, cl *kgo.Client, admin *kadm.Cli
 	return version, nil
 }
 
-func (t *Transform) start(ctx context.Context, admin *kadm.Client) (hops []*hop, err error) {
+// follow reads instructions until ctx ends; nil where there are none.
+func (t *Transform) follow(ctx context.Context) (*orders, error) {
+	if t.cfg.Instructions.Name == "" {
+		return nil, nil //nolint:nilnil // none is no error
+	}
+	cl, err := t.cfg.instructionReader(fmt.Sprintf("%s.instructions.%d", t.cfg.Prefix, t.cfg.Slot))
+	if err != nil {
+		return nil, fmt.Errorf("making the reader of instructions: %w", err)
+	}
+	o := &orders{topic: t.cfg.Instructions.Name, codec: t.cfg.InstructionCodec, log: t.cfg.Log}
+	go func() {
+		defer cl.Close()
+		o.read(ctx, cl)
+	}()
+	return o, nil
+}
+
+func (t *Transform) start(ctx context.Context, admin *kadm.Client, orders *orders) (hops []*hop, err error) {
 	defer func() {
 		if err != nil {
 			for _, h := range hops {
@@ -132,6 +155,7 @@ func (t *Transform) start(ctx context.Context, admin *kadm.Client) (hops []*hop,
 	}
 	for _, def := range t.hops {
 		h := t.newHop(def, admin, owned)
+		h.follow(orders)
 		hops = append(hops, h)
 		found, err := t.inputs(ctx, h, owned)
 		if err != nil {
@@ -165,6 +189,9 @@ func (t *Transform) newHop(def Hop, admin *kadm.Client, owned []Topic) *hop {
 	}
 	if cfg.LetterTopic.Name != "" && !slices.Contains(h.outputs, cfg.LetterTopic) {
 		h.outputs = append(h.outputs, cfg.LetterTopic)
+	}
+	if cfg.Instructions.Name != "" && !slices.Contains(h.outputs, cfg.Instructions) {
+		h.outputs = append(h.outputs, cfg.Instructions)
 	}
 	h.inputPartitions = partitionsAbout * len(def.Inputs)
 	for _, topic := range owned {
