@@ -37,6 +37,7 @@ type Source struct {
 	shape   canonical.Shape
 	want    []projection.Field
 	columns map[string]int // column → index of after.<column> in want
+	uses    map[string][]use
 	wantKey []projection.Field
 	// The key's columns: in the decoded key (0, 1, …), the before and the after
 	// image.
@@ -118,40 +119,45 @@ func (s *Source) Prepare() error {
 	for i, k := range s.Key {
 		s.wantKey, s.keyOrder = append(s.wantKey, projection.Field{Path: k}), append(s.keyOrder, i)
 		s.after = append(s.after, s.column(k, nil))
+		s.used(k, use{what: "key", takes: hasText})
 		s.before = append(s.before, len(s.want))
 		s.want = append(s.want, projection.Field{Path: "before." + k})
 	}
 	s.parent = -1
 	if s.Parent != "" {
 		s.parent = s.column(s.Parent, nil)
+		s.used(s.Parent, use{what: "parent", takes: parentReading.takes})
 	}
 	for i := range s.Fields {
 		spec := &s.shape.Fields[i]
-		s.resolve(&s.Fields[i], reading{kind: spec.Kind, id: spec.Ref != "", unit: s.Fields[i].Unit})
+		s.resolve(&s.Fields[i], "field "+spec.Name, spec.Money(), reading{kind: spec.Kind, id: spec.Ref != "", unit: s.Fields[i].Unit})
 	}
 	if s.Party != nil {
-		s.resolve(s.Party, reading{kind: change.String, id: true})
+		s.resolve(s.Party, "party", false, reading{kind: change.String, id: true})
 	}
-	for _, r := range s.Times {
+	for i, r := range s.Times {
 		if r != nil {
-			s.resolveTimes(r.Snapshot)
+			s.resolveTimes(r.Snapshot, "time of the milestone "+change.MilestoneNames[i])
 		}
 	}
-	s.resolveTimes(s.Changed)
+	s.resolveTimes(s.Changed, "time of the last change")
 	s.phase = s.shape.Index("phase")
 	return nil
 }
 
-func (s *Source) resolve(f *Field, as reading) {
+func (s *Source) resolve(f *Field, what string, money bool, as reading) {
 	f.reading = as
 	for _, c := range f.Columns {
 		f.columns = append(f.columns, s.column(c, f.Default))
+		s.used(c, use{what: what, takes: f.takes, counts: as.counts(), money: money})
 	}
 }
 
-func (s *Source) resolveTimes(columns []TimeColumn) {
+func (s *Source) resolveTimes(columns []TimeColumn, what string) {
 	for i := range columns {
+		as := reading{kind: change.Timestamp, unit: columns[i].Unit}
 		columns[i].column = s.column(columns[i].Name, nil)
+		s.used(columns[i].Name, use{what: what, takes: as.takes, counts: as.counts()})
 	}
 }
 

@@ -35,13 +35,16 @@ func (f *Field) value(img Image) (change.Value, error) {
 	if at < 0 || v.Kind == change.Unavailable {
 		return v, nil
 	}
-	if f.Model != "" || f.Map != nil || f.Prefix != "" {
+	if f.translates() {
 		v, err := f.translated(v)
 		return v, f.fault(at, err)
 	}
 	v, err := f.reading.read(v)
 	return v, f.fault(at, err)
 }
+
+// translates reports that the value's text is looked up or made an id.
+func (f *Field) translates() bool { return f.Model != "" || f.Map != nil || f.Prefix != "" }
 
 // fault names the column of an error.
 func (f *Field) fault(at int, err error) error {
@@ -109,6 +112,11 @@ func (r reading) read(v change.Value) (change.Value, error) {
 	return v, canonical.Bounded(v)
 }
 
+// counts reports that numbers would be read as times, if their unit were known.
+func (r reading) counts() bool {
+	return r.unit == 0 && (r.kind == change.Date || r.kind == change.Timestamp)
+}
+
 // takes reports whether values of a kind can be read: what convert does not
 // refuse by the kind alone.
 func (r reading) takes(from change.Kind) bool {
@@ -139,7 +147,7 @@ func (r reading) convert(v change.Value) (change.Value, error) {
 		return v, projection.Fault(v)
 	}
 	if !r.takes(v.Kind) {
-		if v.Kind == change.Int && (r.kind == change.Date || r.kind == change.Timestamp) {
+		if v.Kind == change.Int && r.counts() {
 			return v, errors.New("a number is no time unless the catalog says what it counts: {time: {path: …, unit: s}}")
 		}
 		return v, fmt.Errorf("a value of kind %s cannot become %s", v.Kind, r.kind)
@@ -273,13 +281,13 @@ func (r reading) toTime(v change.Value) (change.Value, error) {
 
 // counted is the time that a number counts from 1970-01-01 UTC on.
 func (r reading) counted(n int64) (change.Value, error) {
-	micros := n
-	if unit := int64(r.unit / time.Microsecond); unit > 0 {
-		if micros = n * unit; micros/unit != n {
-			return change.Value{}, fmt.Errorf("%d: %w", n, projection.ErrRange)
-		}
-	} else {
-		micros = floorDiv(n, int64(time.Microsecond/r.unit))
+	unit := int64(r.unit / time.Microsecond)
+	if unit == 0 {
+		return change.OfTimestamp(floorDiv(n, int64(time.Microsecond/r.unit))), nil
+	}
+	micros := n * unit
+	if micros/unit != n {
+		return change.Value{}, fmt.Errorf("%d: %w", n, projection.ErrRange)
 	}
 	return change.OfTimestamp(micros), nil
 }
