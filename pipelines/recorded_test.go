@@ -18,19 +18,51 @@ import (
 
 // memorySchemas is a registry in memory: ids in order of first registration.
 type memorySchemas struct {
-	mu    sync.Mutex
-	texts []string
-	hide  map[int]bool // ids that are not known yet
+	mu       sync.Mutex
+	texts    []string
+	subjects map[string][]int // ids of each, by version
+	hide     map[int]bool     // ids that are not known yet
 }
 
-func (m *memorySchemas) Register(_ context.Context, _, schema string) (int, error) {
+func (m *memorySchemas) Register(_ context.Context, subject, schema string) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if i := slices.Index(m.texts, schema); i >= 0 {
-		return i + 1, nil
+	id := slices.Index(m.texts, schema) + 1
+	if id == 0 {
+		m.texts = append(m.texts, schema)
+		id = len(m.texts)
 	}
-	m.texts = append(m.texts, schema)
-	return len(m.texts), nil
+	if m.subjects == nil {
+		m.subjects = map[string][]int{}
+	}
+	if !slices.Contains(m.subjects[subject], id) {
+		m.subjects[subject] = append(m.subjects[subject], id)
+	}
+	return id, nil
+}
+
+func (m *memorySchemas) Latest(_ context.Context, subject string) (registry.Version, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ids := m.subjects[subject]
+	if len(ids) == 0 {
+		return registry.Version{}, registry.ErrRejected
+	}
+	id := ids[len(ids)-1]
+	return registry.Version{Subject: subject, Version: len(ids), ID: id, Schema: m.texts[id-1]}, nil
+}
+
+func (m *memorySchemas) Later(_ context.Context, subject string, id int) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var later []string
+	for _, other := range slices.Backward(m.subjects[subject]) {
+		if other == id {
+			return later, nil
+		}
+		later = append(later, m.texts[other-1])
+	}
+	return nil, nil
 }
 
 func (m *memorySchemas) SchemaByID(_ context.Context, id int) (string, error) {

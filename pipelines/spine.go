@@ -13,6 +13,7 @@ import (
 	"syncline/processors/document"
 	"syncline/processors/intake"
 	"syncline/processors/party"
+	"syncline/schemas/registry"
 )
 
 // Schemas is what the spine needs of a schema registry; the registry's client
@@ -20,6 +21,8 @@ import (
 type Schemas interface {
 	SchemaByID(ctx context.Context, id int) (string, error)
 	Register(ctx context.Context, subject, schema string) (int, error)
+	Latest(ctx context.Context, subject string) (registry.Version, error)
+	Later(ctx context.Context, subject string, id int) ([]string, error)
 }
 
 // Config is what the spine is built from.
@@ -68,6 +71,7 @@ func Build(ctx context.Context, c Config) (*Spine, error) {
 	if err != nil {
 		return nil, err
 	}
+	checkNewest(ctx, c.Schemas, sources, c.Log)
 	accounts := c.Catalog.AccountConfig()
 	plans := &plans{schemas: c.Schemas, byID: map[planKey]plan{}, ctx: ctx}
 	byTopic := map[string]*intake.Source{}
@@ -94,8 +98,7 @@ func Build(ctx context.Context, c Config) (*Spine, error) {
 		{
 			Name: Intake, Inputs: inputs, Outputs: []run.Topic{queue(names.Rows), letters, feeds}, Changelog: compacted(names.Changelog(Intake)),
 			NewTask: func(i run.TaskInfo) (run.Task, error) {
-				src := byTopic[i.Topic]
-				return &intakeTask{config: &c, src: src, op: intake.New(src, i.Store), plans: plans, records: records, info: i}, nil
+				return newIntakeTask(&c, byTopic[i.Topic], plans, records, i), nil
 			},
 		},
 		{

@@ -1,11 +1,10 @@
 package pipelines
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
-	"sync"
 
 	"syncline/pipelines/run"
 	"syncline/processors/intake"
@@ -34,6 +33,24 @@ type intakeTask struct {
 	info    run.TaskInfo
 	image   intake.Image
 	key     []change.Value
+	decoder
+}
+
+// decoder is what a task knows of its writers' schemas: the plans that it has
+// used, and its own state of them, which Reset reads anew.
+type decoder struct {
+	values, keys map[int]*projection.Plan
+	gone         []string // mapped columns that may be missing
+	gaveUp       []int    // ids that were waited for in vain
+}
+
+func newIntakeTask(c *Config, src *intake.Source, plans *plans, records *records, info run.TaskInfo) *intakeTask {
+	t := &intakeTask{
+		config: c, src: src, op: intake.New(src, info.Store), plans: plans, records: records, info: info,
+		image: make(intake.Image, len(src.Want())), key: make([]change.Value, len(src.Key)),
+	}
+	t.Reset()
+	return t
 }
 
 func (t *intakeTask) Process(m *run.Message, out run.Emitter) change.Verdict {
@@ -42,14 +59,10 @@ func (t *intakeTask) Process(m *run.Message, out run.Emitter) change.Verdict {
 		return t.op.Tombstone(at)
 	}
 	o := intakeOutput{out: out, records: t.records}
-	if t.image == nil {
-		t.image = make(intake.Image, len(t.src.Want()))
-		t.key = make([]change.Value, len(t.src.Key))
-	}
 	size := len(m.Key) + len(m.Value)
 	if len(m.Key) <= t.config.MaxRecordBytes {
 		// The key first: whatever the value is, the letter is then its row's.
-		if v := t.decode(m, at, m.Key, t.plans.key, t.key, o); v.Kind != change.Pass {
+		if v := t.decode(m, at, m.Key, t.keys, t.plans.key, t.key, o); v.Kind != change.Pass {
 			return v
 		}
 		id, err := t.src.KeyID(t.key)
@@ -61,35 +74,65 @@ func (t *intakeTask) Process(m *run.Message, out run.Emitter) change.Verdict {
 	if size > t.config.MaxRecordBytes {
 		return t.op.Refuse(at, intake.ReasonTooLarge, fmt.Errorf("the record has %d bytes, the limit is %d: raise max_record_bytes if this is real data", size, t.config.MaxRecordBytes), o)
 	}
-	if v := t.decode(m, at, m.Value, t.plans.value, t.image, o); v.Kind != change.Pass {
+	if v := t.decode(m, at, m.Value, t.values, t.plans.value, t.image, o); v.Kind != change.Pass {
 		return v
 	}
 	return t.op.Apply(at, t.image, o)
 }
 
+// finder compiles the plan of a schema id, with mapped columns that may be
+// missing.
+type finder func(src *intake.Source, id int, gone []string) (*projection.Plan, error)
+
 // decode reads a key or a value into into, or says what becomes of the record.
-func (t *intakeTask) decode(m *run.Message, at intake.Place, framed []byte, find func(*intake.Source, int) (*projection.Plan, error), into []change.Value, out intake.Output) change.Verdict {
+func (t *intakeTask) decode(m *run.Message, at intake.Place, framed []byte, known map[int]*projection.Plan, find finder, into []change.Value, out intake.Output) change.Verdict {
 	id, payload, err := registry.Unframe(framed)
 	if err != nil {
 		return t.op.Refuse(at, reasonFrame, err, out)
 	}
-	plan, err := find(t.src, id)
-	switch {
-	case err == nil:
-	case errors.Is(err, registry.ErrUnknownID):
-		if m.Waited < t.config.UnknownSchemaWait {
-			return change.Waiting(reasonUnknownSchema, err)
+	plan := known[id]
+	if plan == nil {
+		var v change.Verdict
+		if plan, v = t.find(m, at, id, find, out); plan == nil {
+			return v
 		}
-		return t.op.Refuse(at, reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared in %s: %w", id, t.config.UnknownSchemaWait, err), out)
-	case errors.Is(err, registry.ErrUnreachable):
-		return change.Waiting(reasonNoRegistry, err)
-	default:
-		return t.op.Refuse(at, reasonSchema, fmt.Errorf("schema id %d: %w", id, err), out)
+		known[id] = plan
 	}
 	if err := plan.Decode(payload, into); err != nil {
 		return t.op.Refuse(at, reasonAvro, fmt.Errorf("schema id %d: %w", id, err), out)
 	}
 	return change.Verdict{}
+}
+
+// find asks for the plan of a schema id that this task sees for the first time.
+func (t *intakeTask) find(m *run.Message, at intake.Place, id int, find finder, out intake.Output) (*projection.Plan, change.Verdict) {
+	plan, err := find(t.src, id, t.gone)
+	misfit, isMisfit := errors.AsType[*misfitError](err)
+	switch {
+	case err == nil || isMisfit:
+		if slices.Contains(t.gaveUp, id) {
+			t.op.Appeared(id)
+			t.gaveUp = t.op.GaveUp()
+		}
+		if isMisfit {
+			return nil, change.Waiting(misfit.first.Reason, misfit)
+		}
+		return plan, change.Verdict{}
+	case errors.Is(err, registry.ErrUnknownID):
+		if slices.Contains(t.gaveUp, id) {
+			return nil, t.op.Refuse(at, reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared yet: %w", id, err), out)
+		}
+		if m.Waited < t.config.UnknownSchemaWait {
+			return nil, change.Waiting(reasonUnknownSchema, err)
+		}
+		t.op.GiveUp(id)
+		t.gaveUp = append(t.gaveUp, id)
+		return nil, t.op.Refuse(at, reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared in %s: %w", id, t.config.UnknownSchemaWait, err), out)
+	case errors.Is(err, registry.ErrUnreachable):
+		return nil, change.Waiting(reasonNoRegistry, err)
+	default:
+		return nil, t.op.Refuse(at, reasonSchema, fmt.Errorf("schema id %d: %w", id, err), out)
+	}
 }
 
 func (t *intakeTask) Flush(out run.Emitter) error {
@@ -114,7 +157,11 @@ func (t *intakeTask) Flush(out run.Emitter) error {
 }
 
 func (t *intakeTask) Advance(int, run.Emitter) (bool, error) { return false, nil }
-func (t *intakeTask) Reset()                                 { t.op.Reset() }
+
+func (t *intakeTask) Reset() {
+	t.op.Reset()
+	t.decoder = decoder{values: map[int]*projection.Plan{}, keys: map[int]*projection.Plan{}, gone: t.op.Gone(), gaveUp: t.op.GaveUp()}
+}
 
 // intakeOutput sends rows to their documents.
 type intakeOutput struct {
@@ -132,52 +179,6 @@ func (o intakeOutput) Healed(l change.Letter) {
 	if err == nil { // a letter without bytes always encodes
 		o.out.Emit(topic, partitionKey, key, value)
 	}
-}
-
-// plans keeps the compiled decoders of all sources. Writer schemas are few and
-// never change, so nothing is ever thrown away.
-type plans struct {
-	schemas Schemas
-	ctx     context.Context //nolint:containedctx // ends look-ups when the process drains; tasks have no context of their own
-	mu      sync.Mutex
-	byID    map[planKey]plan
-}
-
-type planKey struct {
-	topic string
-	id    int
-	ofKey bool
-}
-
-type plan struct {
-	plan *projection.Plan
-	err  error // the schema cannot be used; will not change
-}
-
-func (p *plans) value(src *intake.Source, id int) (*projection.Plan, error) {
-	return p.get(planKey{topic: src.Topic, id: id}, src.Want())
-}
-
-func (p *plans) key(src *intake.Source, id int) (*projection.Plan, error) {
-	return p.get(planKey{topic: src.Topic, id: id, ofKey: true}, src.WantKey())
-}
-
-func (p *plans) get(key planKey, want []projection.Field) (*projection.Plan, error) {
-	p.mu.Lock()
-	known, ok := p.byID[key]
-	p.mu.Unlock()
-	if ok {
-		return known.plan, known.err
-	}
-	text, err := p.schemas.SchemaByID(p.ctx, key.id)
-	if err != nil {
-		return nil, err
-	}
-	known.plan, known.err = projection.Compile(text, want, projection.Limits{})
-	p.mu.Lock()
-	p.byID[key] = known
-	p.mu.Unlock()
-	return known.plan, known.err
 }
 
 func letterKey(l change.Letter) string {

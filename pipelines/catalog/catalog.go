@@ -33,7 +33,7 @@ type System struct {
 	// Steward is the human role that answers for the data.
 	Steward string `yaml:"steward" json:"steward" jsonschema:"required"`
 	// Changed lists the columns that tell when a snapshot row was last changed, the first not NULL counts.
-	Changed []string `yaml:"changed" json:"changed,omitempty"`
+	Changed []TimeColumn `yaml:"changed" json:"changed,omitempty"`
 	// Maps are named value maps for the tables of this system.
 	Maps map[string]map[string]string `yaml:"maps" json:"maps,omitempty"`
 	// Epochs: a restore of the database to an earlier state begins a new one.
@@ -84,7 +84,9 @@ type Table struct {
 	// Party is the mapping of the customer; headers only.
 	Party *Mapping `yaml:"party" json:"party,omitempty"`
 	// Changed overrides the system's.
-	Changed []string `yaml:"changed" json:"changed,omitempty"`
+	Changed []TimeColumn `yaml:"changed" json:"changed,omitempty"`
+	// Gone lists mapped columns that the source no longer has, and that is as it should be: known values stay, new rows have none.
+	Gone []string `yaml:"gone" json:"gone,omitempty"`
 	// Fields by name of the canonical shape.
 	Fields map[string]Mapping `yaml:"fields" json:"fields,omitempty"`
 	// Milestones: created, won, lost, activated, invoiced.
@@ -96,10 +98,24 @@ type Milestone struct {
 	// Phases: any of these; absent: every image.
 	Phases []string `yaml:"phases" json:"phases,omitempty"`
 	// Snapshot lists the columns that give the time on a snapshot row, the first not NULL counts.
-	Snapshot []string `yaml:"snapshot" json:"snapshot,omitempty"`
+	Snapshot []TimeColumn `yaml:"snapshot" json:"snapshot,omitempty"`
 }
 
-// Mapping is one of six functions of a row's columns. In YAML a plain text is a path.
+// TimeColumn is a column that tells a time. In YAML a plain text is its name.
+type TimeColumn struct {
+	// Time: a column of numbers that count from 1970-01-01 UTC on.
+	Time Time `yaml:"time" json:"time" jsonschema:"required"`
+}
+
+// Time is a column of a time, and what its numbers count.
+type Time struct {
+	// Path of the column.
+	Path string `yaml:"path" json:"path" jsonschema:"required"`
+	// Unit: s, ms, us or ns.
+	Unit string `yaml:"unit" json:"unit,omitempty" jsonschema:"required,enum=s,enum=ms,enum=us,enum=ns"`
+}
+
+// Mapping is one of seven functions of a row's columns. In YAML a plain text is a path.
 type Mapping struct {
 	// Path: the column itself.
 	Path string `yaml:"path" json:"path,omitempty"`
@@ -109,6 +125,8 @@ type Mapping struct {
 	Ref *Ref `yaml:"ref" json:"ref,omitempty"`
 	// Map: the column's value looked up; a value that is not there is a letter.
 	Map *ValueMap `yaml:"map" json:"map,omitempty"`
+	// Time: the column's number counts from 1970-01-01 UTC on.
+	Time *Time `yaml:"time" json:"time,omitempty"`
 	// SumLines: no column has it, it is the sum of the lines.
 	SumLines bool `yaml:"sum_lines" json:"sum_lines,omitempty"`
 	// Coalesce: the first column that is not NULL.
@@ -146,4 +164,15 @@ func (m *Mapping) UnmarshalYAML(unmarshal func(any) error) error {
 	}
 	type plain Mapping
 	return unmarshal((*plain)(m))
+}
+
+// UnmarshalYAML takes a plain text as the column's name.
+func (c *TimeColumn) UnmarshalYAML(unmarshal func(any) error) error {
+	var path string
+	if err := unmarshal(&path); err == nil {
+		*c = TimeColumn{Time: Time{Path: path}}
+		return nil
+	}
+	type plain TimeColumn
+	return unmarshal((*plain)(c))
 }

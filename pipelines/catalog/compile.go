@@ -73,10 +73,10 @@ func (c *Catalog) source(t *Table) (*intake.Source, error) {
 	sys := c.Systems[t.System]
 	s := &intake.Source{
 		Topic: t.Topic, System: t.System, Entity: t.Entity, Part: t.Part, Prefix: t.Prefix, Key: t.Key, Parent: t.Parent,
-		Changed: t.Changed, Fields: make([]intake.Field, len(shape.Fields)),
+		Changed: timeColumns(t.Changed), Gone: t.Gone, Fields: make([]intake.Field, len(shape.Fields)),
 	}
 	if s.Changed == nil {
-		s.Changed = sys.Changed
+		s.Changed = timeColumns(sys.Changed)
 	}
 	for _, e := range sys.Epochs {
 		at, err := time.Parse(time.RFC3339Nano, e.Since)
@@ -109,9 +109,20 @@ func (c *Catalog) source(t *Table) (*intake.Source, error) {
 		if i < 0 {
 			return nil, fmt.Errorf("topic %s: no milestone %q", t.Topic, name)
 		}
-		s.Times[i] = &intake.Rule{Phases: m.Phases, Snapshot: m.Snapshot}
+		s.Times[i] = &intake.Rule{Phases: m.Phases, Snapshot: timeColumns(m.Snapshot)}
 	}
 	return s, s.Prepare()
+}
+
+// units of numbers that stand for times.
+var units = map[string]time.Duration{"s": time.Second, "ms": time.Millisecond, "us": time.Microsecond, "ns": time.Nanosecond}
+
+func timeColumns(list []TimeColumn) []intake.TimeColumn {
+	var out []intake.TimeColumn
+	for _, c := range list {
+		out = append(out, intake.TimeColumn{Name: c.Time.Path, Unit: units[c.Time.Unit]})
+	}
+	return out
 }
 
 func (m *Mapping) field(kind change.Kind, maps map[string]map[string]string) (intake.Field, error) {
@@ -132,6 +143,8 @@ func (m *Mapping) field(kind change.Kind, maps map[string]map[string]string) (in
 		if m.Map.Use != "" {
 			f.Map = maps[m.Map.Use]
 		}
+	case m.Time != nil:
+		f.Columns, f.Unit = []string{m.Time.Path}, units[m.Time.Unit]
 	case len(m.Coalesce) > 0:
 		f.Columns = m.Coalesce
 	}

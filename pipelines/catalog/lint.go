@@ -49,6 +49,7 @@ type linter struct {
 	c        *Catalog
 	tree     *ast.File
 	problems Problems
+	warnings Problems
 }
 
 // maxProblems bounds one run: whoever has more begins at the top.
@@ -74,12 +75,21 @@ func (c *Catalog) Lint() Problems {
 }
 
 func (l *linter) add(path, fix, format string, args ...any) {
-	if len(l.problems) >= maxProblems {
-		return
+	l.problems = l.note(l.problems, path, fix, fmt.Sprintf(format, args...))
+}
+
+// warn notes what is no mistake of the catalog.
+func (l *linter) warn(path, fix, format string, args ...any) {
+	l.warnings = l.note(l.warnings, path, fix, fmt.Sprintf(format, args...))
+}
+
+func (l *linter) note(list Problems, path, fix, message string) Problems {
+	if len(list) >= maxProblems {
+		return list
 	}
-	p := Problem{File: l.c.file, Line: 1, Column: 1, Path: strings.TrimPrefix(path, "$."), Message: fmt.Sprintf(format, args...), Fix: fix}
+	p := Problem{File: l.c.file, Line: 1, Column: 1, Path: strings.TrimPrefix(path, "$."), Message: message, Fix: fix}
 	p.Line, p.Column = l.place(path)
-	l.problems = append(l.problems, p)
+	return append(list, p)
 }
 
 // place finds the line of a path, or of the nearest ancestor that is there.

@@ -53,7 +53,7 @@ func (l *linter) systems() {
 		if s.Steward == "" {
 			l.add(path, "name the human role that answers for this system's data", "steward is missing")
 		}
-		l.columns(path+".changed", s.Changed)
+		l.times(path+".changed", s.Changed)
 		last, since := uint32(0), time.Time{}
 		for i, e := range s.Epochs {
 			if e.Epoch <= last {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"syncline/processors/intake"
 	"syncline/schemas/canonical"
 	"syncline/schemas/change"
 )
@@ -85,7 +86,7 @@ func (l *linter) table(i int) {
 		l.add(path, "list the columns of its primary key", "key is missing")
 	}
 	l.columns(path+".key", t.Key)
-	l.columns(path+".changed", t.Changed)
+	l.times(path+".changed", t.Changed)
 	entity, ok := entityNamed(t.Entity)
 	if !ok {
 		l.add(path+".entity", "use one of "+entityNames(), "no canonical entity %q", t.Entity)
@@ -130,17 +131,22 @@ func (l *linter) table(i int) {
 		}
 	}
 	l.milestones(path, t, entity)
+	if len(t.Gone) > 0 && len(l.problems) == 0 {
+		if s, err := l.c.source(t); err == nil {
+			l.gone(path, t, s)
+		}
+	}
 }
 
 func (l *linter) mapping(path string, m Mapping, f canonical.FieldSpec, sys System) {
 	used := 0
-	for _, is := range []bool{m.Path != "", m.Constant != nil, m.Ref != nil, m.Map != nil, m.SumLines, len(m.Coalesce) > 0} {
+	for _, is := range []bool{m.Path != "", m.Constant != nil, m.Ref != nil, m.Map != nil, m.Time != nil, m.SumLines, len(m.Coalesce) > 0} {
 		if is {
 			used++
 		}
 	}
 	if used != 1 {
-		l.add(path, "use exactly one of path, constant, ref, map, sum_lines, coalesce", "%d mapping functions", used)
+		l.add(path, "use exactly one of path, constant, ref, map, time, sum_lines, coalesce", "%d mapping functions", used)
 		return
 	}
 	if slices.Contains(m.Coalesce, "") {
@@ -154,6 +160,12 @@ func (l *linter) mapping(path string, m Mapping, f canonical.FieldSpec, sys Syst
 	}
 	if m.Ref != nil && m.Ref.Path == "" || m.Map != nil && m.Map.Path == "" {
 		l.add(path, "name the column", "path is missing")
+	}
+	if m.Time != nil {
+		l.timeOf(path, *m.Time, true)
+		if f.Kind != change.Date && f.Kind != change.Timestamp {
+			l.add(path, "use path", "time gives a date, the field is a %s", f.Kind)
+		}
 	}
 	if m.Map != nil {
 		_, named := sys.Maps[m.Map.Use]
@@ -217,7 +229,7 @@ func (l *linter) milestones(path string, t *Table, entity canonical.Entity) {
 				l.add(at, "use one of "+strings.Join(entity.Phases, ", "), "%s has no phase %q", entity.Name, p)
 			}
 		}
-		l.columns(at+".snapshot", m.Snapshot)
+		l.times(at+".snapshot", m.Snapshot)
 	}
 }
 
@@ -225,6 +237,38 @@ func (l *linter) columns(path string, names []string) {
 	for i, n := range names {
 		if n == "" {
 			l.add(fmt.Sprintf("%s[%d]", path, i), "name the column", "empty column name")
+		}
+	}
+}
+
+// times: each column has a name, and one that counts says what.
+func (l *linter) times(path string, list []TimeColumn) {
+	for i, c := range list {
+		l.timeOf(fmt.Sprintf("%s[%d]", path, i), c.Time, false)
+	}
+}
+
+func (l *linter) timeOf(path string, t Time, counts bool) {
+	_, known := units[t.Unit]
+	switch {
+	case t.Path == "":
+		l.add(path, "name the column", "empty column name")
+	case t.Unit == "" && counts:
+		l.add(path, "add unit: s, ms, us or ns, or use path", "time does not say what its numbers count")
+	case t.Unit != "" && !known:
+		l.add(path, "use s, ms, us or ns", "no unit %q", t.Unit)
+	}
+}
+
+// gone: only what is mapped can be missed.
+func (l *linter) gone(path string, t *Table, s *intake.Source) {
+	for i, c := range t.Gone {
+		at := fmt.Sprintf("%s.gone[%d]", path, i)
+		switch {
+		case slices.Contains(t.Key, c):
+			l.add(at, "map the columns of the new key", "without its key column %q no row can be told", c)
+		case s.Column(c) < 0:
+			l.add(at, "remove it", "no mapping uses column %q", c)
 		}
 	}
 }

@@ -116,6 +116,13 @@ func TestLintRules(t *testing.T) {
 		{"constant's kind", "net: {sum_lines: true}", "net: {constant: much}", 29, "tables[2].fields.net", "no decimal number"},
 		{"two headers", "topic: cdc.erp.bill_lines\n    system: erp\n    entity: invoice\n    part: line\n    key: [id]\n    parent: bill\n    fields: {quantity: quantity, unit_price: {coalesce: [price, list_price]}}", "topic: cdc.erp.notes\n    system: erp\n    entity: party\n    key: [id]\n    fields: {name: name}", 31, "tables[3]", "two tables of erp"},
 		{"part without header", "system: erp\n    entity: invoice\n    part: line", "system: crm\n    entity: invoice\n    part: line", 31, "tables[3]", "no table for the header"},
+		{"time without unit", "net: {sum_lines: true}", "invoice_date: {time: {path: issued}}", 29, "tables[2].fields.invoice_date", "what its numbers count"},
+		{"time's unit", "net: {sum_lines: true}", "invoice_date: {time: {path: issued, unit: h}}", 29, "tables[2].fields.invoice_date", `no unit "h"`},
+		{"time into money", "net: {sum_lines: true}", "net: {time: {path: issued, unit: s}}", 29, "tables[2].fields.net", "time gives a date"},
+		{"time column's unit", "created: {snapshot: [created_at]}", "created: {snapshot: [{time: {path: created_at, unit: weeks}}]}", 15, "tables[0].milestones.created.snapshot[0]", `no unit "weeks"`},
+		{"time column's name", "changed: [changed_at]", `changed: [""]`, 4, "systems.crm.changed[0]", "empty column"},
+		{"gone, not mapped", "party: debtor", "party: debtor\n    gone: [colour]", 26, "tables[2].gone[0]", `no mapping uses column "colour"`},
+		{"gone key", "party: debtor", "party: debtor\n    gone: [id]", 26, "tables[2].gone[0]", "no row can be told"},
 		{"empty column", "coalesce: [price, list_price]", "coalesce: [price, \"\"]", 37, "tables[3].fields.unit_price", "empty column"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -25,7 +25,22 @@ func (Mapping) JSONSchema() *jsonschema.Schema {
 	one, two := uint64(1), uint64(2) // a default may stand beside the function
 	object.MinProperties, object.MaxProperties = &one, &two
 	return &jsonschema.Schema{
-		Description: "A column's name, or one of six functions: path, constant, ref, map, sum_lines, coalesce.",
+		Description: "A column's name, or one of seven functions: path, constant, ref, map, time, sum_lines, coalesce.",
+		OneOf:       []*jsonschema.Schema{{Type: "string", MinLength: &one}, object},
+	}
+}
+
+// plainTimeColumn is TimeColumn without its method.
+type plainTimeColumn TimeColumn
+
+// JSONSchema says that a column of a time is its name, or says what it counts.
+func (TimeColumn) JSONSchema() *jsonschema.Schema {
+	r := &jsonschema.Reflector{Anonymous: true, DoNotReference: true}
+	object := r.Reflect(&plainTimeColumn{})
+	object.Version = ""
+	one := uint64(1)
+	return &jsonschema.Schema{
+		Description: "A column that tells a time: its name, or with time what its numbers count.",
 		OneOf:       []*jsonschema.Schema{{Type: "string", MinLength: &one}, object},
 	}
 }

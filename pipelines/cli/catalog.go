@@ -50,9 +50,9 @@ func (a *app) lintCatalog(ctx context.Context, name string, registered bool) err
 			err = owned
 		}
 	}
-	unknown := 0
+	var found catalog.Review
 	if err == nil && registered {
-		unknown, err = a.lintAgainst(ctx, cat)
+		found, err = a.lintAgainst(ctx, cat)
 	}
 	if problems, ok := errors.AsType[catalog.Problems](err); ok {
 		a.partial = problems
@@ -61,19 +61,25 @@ func (a *app) lintCatalog(ctx context.Context, name string, registered bool) err
 		return err
 	}
 	summary := fmt.Sprintf("%s: %s, %s, no problem", name, count(len(cat.Systems), "system"), count(len(cat.Tables), "table"))
-	if unknown > 0 {
-		summary += fmt.Sprintf("; %s without a schema in the registry", count(unknown, "topic"))
+	if n := len(found.Unknown); n > 0 {
+		summary += fmt.Sprintf("; %s without a schema in the registry", count(n, "topic"))
 	}
-	return a.answer("catalog lint", summary, map[string]int{"systems": len(cat.Systems), "tables": len(cat.Tables), "topics_without_schema": unknown})
+	if len(found.Warnings) > 0 {
+		summary += "; warnings:\n" + found.Warnings.Error()
+	}
+	return a.answer("catalog lint", summary, map[string]any{
+		"systems": len(cat.Systems), "tables": len(cat.Tables), "topics_without_schema": len(found.Unknown), "warnings": found.Warnings,
+	})
 }
 
-func (a *app) lintAgainst(ctx context.Context, cat *catalog.Catalog) (unknown int, err error) {
+// lintAgainst holds a catalog against a registry; problems are its error.
+func (a *app) lintAgainst(ctx context.Context, cat *catalog.Catalog) (catalog.Review, error) {
 	r, err := a.registryClient()
 	if err != nil {
-		return 0, err
+		return catalog.Review{}, err
 	}
 	defer r.Close()
-	problems, absent, err := cat.Against(ctx, func(ctx context.Context, subject string) (string, bool, error) {
+	found, err := cat.Against(ctx, func(ctx context.Context, subject string) (string, bool, error) {
 		v, err := r.Latest(ctx, subject)
 		if errors.Is(err, registry.ErrRejected) {
 			return "", false, nil // it has no such subject
@@ -81,10 +87,10 @@ func (a *app) lintAgainst(ctx context.Context, cat *catalog.Catalog) (unknown in
 		return v.Schema, err == nil, err
 	})
 	if errors.Is(err, registry.ErrUnreachable) {
-		return 0, environment("registry.unreachable", "start it (`syncline up`) or give --registry-url", "%w", root(err))
+		return found, environment("registry.unreachable", "start it (`syncline up`) or give --registry-url", "%w", root(err))
 	}
-	if err == nil && len(problems) > 0 {
-		err = problems
+	if err == nil && len(found.Problems) > 0 {
+		err = found.Problems
 	}
-	return len(absent), err
+	return found, err
 }

@@ -41,6 +41,8 @@ type Driver struct {
 	tasks  []*driven
 	// Verdicts counts records by hop and reason; "" is passed.
 	Verdicts map[string]map[string]int
+	// Waited counts the seconds that tasks were told to have waited.
+	Waited int
 }
 
 // driven is one task with its input position.
@@ -53,6 +55,7 @@ type driven struct {
 	task    Task
 	more    bool // Advance has said that work is left
 	waiting int  // tries of the record that waits
+	waits   change.Verdict
 	stopped error
 
 	obedience obedience
@@ -138,6 +141,17 @@ func (d *Driver) Run() error {
 		}
 	}
 	return nil
+}
+
+// Waits returns the verdicts on the records that still wait.
+func (d *Driver) Waits() []change.Verdict {
+	var list []change.Verdict
+	for _, t := range d.tasks {
+		if t.waiting > 0 {
+			list = append(list, t.waits)
+		}
+	}
+	return list
 }
 
 // Steps runs at most n transactions.
@@ -253,7 +267,8 @@ func (d *Driver) transact(t *driven) error {
 		v := t.task.Process(&m, &out)
 		switch v.Kind {
 		case change.Wait:
-			t.waiting++
+			t.waiting, t.waits = t.waiting+1, v
+			d.Waited++
 			waited = true
 		case change.Stop:
 			t.stopped = v.Err

@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -89,7 +88,9 @@ func (k *Intake) Flush() (Counters, bool) {
 func (k *Intake) seen(at Place) {
 	k.dirty = true
 	k.count.Received++
-	k.count.LastSeen = max(k.count.LastSeen, at.Timestamp)
+	if at.Timestamp > 0 && at.Timestamp < canonical.EndMicros/1000 { // producers may write any time
+		k.count.LastSeen = max(k.count.LastSeen, at.Timestamp)
+	}
 }
 
 // Refuse counts a record that could not even be decoded, and returns the verdict
@@ -97,6 +98,10 @@ func (k *Intake) seen(at Place) {
 // on that its newest change is missing, until its next good image.
 func (k *Intake) Refuse(at Place, reason string, err error, out Output) change.Verdict {
 	k.seen(at)
+	return k.unread(at, reason, err, out)
+}
+
+func (k *Intake) unread(at Place, reason string, err error, out Output) change.Verdict {
 	if at.Key == "" {
 		k.count.Letters++
 		return change.Parked(reason, err)
@@ -132,8 +137,7 @@ func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 	k.seen(at)
 	h, err := k.src.header(img)
 	if err != nil {
-		k.count.Letters++
-		return change.Parked(ReasonEnvelope, err)
+		return k.unread(at, ReasonEnvelope, err, out)
 	}
 	if at.Key != "" && at.Key != h.id {
 		// The key decides the partition and so the task: under a foreign key the
@@ -225,137 +229,6 @@ func (k *Intake) overtaken(at Place, h header, img Image, old *change.Row, order
 	return change.Dropped(ReasonStale)
 }
 
-// row makes the canonical row of an image that is to be applied. refused says
-// which of its values are not taken, nil for none; err that the row cannot be
-// placed at all.
-func (k *Intake) row(h header, img Image, old *change.Row) (row change.Row, refused, err error) {
-	s := k.src
-	row = change.Row{System: s.System, Entity: s.Entity, Part: s.Part, ID: h.id, Topic: s.Topic, Pos: h.pos}
-	alive := old != nil && !old.Deleted
-	if old != nil && old.Deleted {
-		row.Life = h.pos
-	} else if alive {
-		row.Life = old.Life
-	}
-	k.refused = k.refused[:0]
-	row.Commit = k.commit(h, img)
-	if h.op == opDelete {
-		row.Deleted = true
-		row.Life = h.pos
-		if alive {
-			row.Doc = old.Doc
-		}
-		return row, nil, nil
-	}
-	row.Doc = h.id
-	if s.Part != "" {
-		if row.Doc, err = k.parent(img, old, alive); err != nil {
-			return row, nil, err
-		}
-	}
-	k.fields = slices.Grow(k.fields[:0], len(s.Fields))[:len(s.Fields)]
-	row.Fields = k.fields
-	for i := range s.Fields {
-		v, keep, err := s.Fields[i].value(img, s.shape.Fields[i].Kind)
-		if err == nil && !keep && v.IsNull() && s.shape.Fields[i].Need {
-			err = fmt.Errorf("NULL, but %s needs it", s.Entity)
-		}
-		if err != nil {
-			if err = fmt.Errorf("field %s: %w", s.shape.Fields[i].Name, err); !alive && s.shape.Fields[i].Need {
-				return row, nil, err
-			}
-			k.refuse(i, err)
-		}
-		if keep || err != nil {
-			v = change.Value{}
-			if alive {
-				v = old.Field(i)
-			} else if keep {
-				k.count.Unavailable++
-			}
-		}
-		row.Fields[i] = v
-	}
-	if s.Party != nil {
-		v, keep, err := s.Party.value(img, change.String)
-		if err != nil {
-			k.refuse(change.RefusedParty, fmt.Errorf("party: %w", err))
-		}
-		if keep || err != nil {
-			v = change.Value{}
-			if alive {
-				v = old.Party
-			}
-		}
-		row.Party = v
-	}
-	phase := ""
-	if s.phase >= 0 {
-		phase = string(row.Fields[s.phase].Bytes)
-	}
-	row.Times = k.times(h, img, phase)
-	refused = k.refusals()
-	if alive {
-		k.inherit(&row, old, h.snapshot)
-	}
-	if len(k.refused) > 0 {
-		row.Refused = k.refused
-	}
-	row.Since = row.Commit
-	if alive && sameFields(old, &row) {
-		row.Since = old.Since
-	}
-	return row, refused, nil
-}
-
-// parent is the native id of the document that a child row belongs to, "" for
-// none.
-func (k *Intake) parent(img Image, old *change.Row, alive bool) (string, error) {
-	switch v := img[k.src.parent]; {
-	case v.Kind == change.Unavailable && alive:
-		return old.Doc, nil
-	case v.IsNull():
-		return "", nil
-	default:
-		t, err := Text(v)
-		if err == nil {
-			return t, nil
-		}
-		err = fmt.Errorf("column %s: %w", k.src.Parent, err)
-		if !alive {
-			return "", err
-		}
-		k.refuse(change.RefusedParent, err)
-		return old.Doc, nil
-	}
-}
-
-// inherit takes over the milestones that earlier images of this life have
-// shown. One that was refused stays unknown: a later commit that shows the same
-// is not the first, and would be taken for it. Another snapshot can give it.
-func (k *Intake) inherit(row, old *change.Row, snapshot bool) {
-	for m := range row.Times {
-		if f, refused := old.Refusal(change.RefusedCreated - m); refused && !snapshot {
-			row.Times[m] = change.Instant{}
-			k.refused = append(k.refused, f)
-		}
-	}
-	row.Times.Merge(old.Times)
-}
-
-func (k *Intake) refuse(field int, err error) {
-	k.refused = append(k.refused, change.Refuse(field, err))
-}
-
-// refusals is what a letter says of the values refused so far, nil for none.
-func (k *Intake) refusals() error {
-	var all []error
-	for _, r := range k.refused {
-		all = append(all, errors.New(r.Reason))
-	}
-	return errors.Join(all...)
-}
-
 // leave tells the old document that a moved row is no longer its own.
 func (k *Intake) leave(old, row *change.Row, out Output) {
 	if old == nil || old.Deleted || old.Doc == "" || old.Doc == row.Doc {
@@ -372,79 +245,6 @@ func (k *Intake) put(row, old *change.Row, out Output) {
 		return // no document has ever seen it
 	}
 	out.Row(row, b)
-}
-
-func (k *Intake) phase(img Image) (string, error) {
-	if k.src.phase < 0 {
-		return "", nil
-	}
-	v, _, err := k.src.Fields[k.src.phase].value(img, change.String)
-	return string(v.Bytes), err
-}
-
-// times are the milestones that one image shows.
-func (k *Intake) times(h header, img Image, phase string) change.Milestones {
-	var m change.Milestones
-	for i, r := range k.src.Times {
-		if r == nil || len(r.Phases) > 0 && !slices.Contains(r.Phases, phase) {
-			continue
-		}
-		at, err := k.src.instant(h, img, r.snapshot, r.Snapshot)
-		if err != nil {
-			k.refuse(change.RefusedCreated-i, fmt.Errorf("milestone %s: %w", change.MilestoneNames[i], err))
-			continue
-		}
-		m[i] = at
-	}
-	return m
-}
-
-// overtakenTimes are those that an overtaken image may still add: not a milestone
-// of which an earlier image was refused (see inherit).
-func (k *Intake) overtakenTimes(h header, img Image, phase string, old *change.Row) change.Milestones {
-	m := k.times(h, img, phase)
-	for i := range m {
-		if !h.snapshot && old.Refuses(change.RefusedCreated-i) {
-			m[i] = change.Instant{}
-		}
-	}
-	return m
-}
-
-// commit is the time of the image.
-func (k *Intake) commit(h header, img Image) change.Instant {
-	at, err := k.src.instant(h, img, k.src.changed, k.src.Changed)
-	if err != nil {
-		k.refuse(change.RefusedCommit, err)
-		return change.Instant{Micros: h.micros, Approximate: true}
-	}
-	return at
-}
-
-// instant is the time of an image: the commit, or for a snapshot row, whose
-// commit is not known, the first of the columns that is not NULL.
-func (s *Source) instant(h header, img Image, columns []int, names []string) (change.Instant, error) {
-	if !h.snapshot {
-		return change.Instant{Micros: h.micros}, nil
-	}
-	for n, c := range columns {
-		if img[c].Kind == change.Timestamp {
-			if err := bounded(img[c]); err != nil {
-				return change.Instant{}, fmt.Errorf("column %s: %w", names[n], err)
-			}
-			return change.Instant{Micros: img[c].Int, Approximate: true}, nil
-		}
-	}
-	return change.Instant{Micros: h.micros, Approximate: true}, nil
-}
-
-// sameFields reports whether what Since watches is unchanged: the document and
-// every field of an identifier.
-func sameFields(a, b *change.Row) bool {
-	if a.Part != canonical.PartIdentifier {
-		return true
-	}
-	return a.Doc == b.Doc && slices.EqualFunc(a.Fields, b.Fields, change.Value.Equal)
 }
 
 func (k *Intake) park(at Place, id string, err error) change.Verdict {

@@ -86,14 +86,14 @@ func (w *told) again(img Image) change.Verdict {
 }
 
 func invoices() *Source {
-	s := &Source{Topic: "invoices", System: "erp", Entity: canonical.Invoice, Key: []string{"id"}, Party: &Field{Columns: []string{"party"}}, Changed: []string{"changed"}, Fields: make([]Field, 11)}
+	s := &Source{Topic: "invoices", System: "erp", Entity: canonical.Invoice, Key: []string{"id"}, Party: &Field{Columns: []string{"party"}}, Changed: []TimeColumn{{Name: "changed"}}, Fields: make([]Field, 11)}
 	s.Fields[canonical.InvoicePhase] = Field{Columns: []string{"state"}, Map: map[string]string{"p": "posted", "d": "draft"}}
 	s.Fields[canonical.InvoiceNumber] = Field{Columns: []string{"number"}}
 	s.Fields[canonical.InvoiceDate] = Field{Columns: []string{"date"}}
 	one := change.OfString("EUR")
 	s.Fields[canonical.InvoiceCurrency] = Field{Constant: &one}
-	s.Times[change.Created] = &Rule{Snapshot: []string{"created"}}
-	s.Times[change.Invoiced] = &Rule{Phases: []string{"posted"}, Snapshot: []string{"created"}}
+	s.Times[change.Created] = &Rule{Snapshot: []TimeColumn{{Name: "created"}}}
+	s.Times[change.Invoiced] = &Rule{Phases: []string{"posted"}, Snapshot: []TimeColumn{{Name: "created"}}}
 	return s
 }
 

@@ -8,6 +8,7 @@ package intake
 
 import (
 	"fmt"
+	"time"
 
 	"syncline/schemas/canonical"
 	"syncline/schemas/change"
@@ -28,13 +29,15 @@ type Source struct {
 	Party   *Field // headers only; nil where the entity has no party of its own
 	Fields  []Field
 	Epochs  []Epoch // ascending by Since
-	Changed []string
+	Changed []TimeColumn
+	Gone    []string // mapped columns that the source no longer has
 	// Times tells, by milestone, when an image shows it.
 	Times [len(change.MilestoneNames)]*Rule
 
 	shape   canonical.Shape
 	want    []projection.Field
 	columns map[string]int // column → index of after.<column> in want
+	uses    map[string][]use
 	wantKey []projection.Field
 	// The key's columns: in the decoded key (0, 1, …), the before and the after
 	// image.
@@ -42,7 +45,6 @@ type Source struct {
 	before   []int
 	after    []int
 	parent   int
-	changed  []int
 	phase    int // field number of the phase, -1 without
 }
 
@@ -54,17 +56,26 @@ type Field struct {
 	Map      map[string]string // by the text of the value; a value that is not there is a letter
 	Model    string            // polymorphic reference "model,id": another model's is NULL
 	Prefix   string            // put before the text (see Source.Prefix)
+	Unit     time.Duration     // what a number counts that stands for a date; 0: a number is none
 	Default  *change.Value     // where the writer's schema does not have the column
 
 	columns []int
+	reading reading
+}
+
+// TimeColumn is a column that tells a time. Unit is what a number in it counts
+// from 1970-01-01 UTC on; 0: a number is no time.
+type TimeColumn struct {
+	Name string
+	Unit time.Duration
+
+	column int
 }
 
 // Rule says when an image shows a milestone.
 type Rule struct {
-	Phases   []string // any of these; none: every image
-	Snapshot []string // columns that give the time on a snapshot row, first not NULL
-
-	snapshot []int
+	Phases   []string     // any of these; none: every image
+	Snapshot []TimeColumn // columns that give the time on a snapshot row, first not NULL
 }
 
 // Epoch is the catalog's note that a source database was restored: images whose
@@ -108,37 +119,45 @@ func (s *Source) Prepare() error {
 	for i, k := range s.Key {
 		s.wantKey, s.keyOrder = append(s.wantKey, projection.Field{Path: k}), append(s.keyOrder, i)
 		s.after = append(s.after, s.column(k, nil))
+		s.used(k, use{what: "key", takes: hasText})
 		s.before = append(s.before, len(s.want))
 		s.want = append(s.want, projection.Field{Path: "before." + k})
 	}
 	s.parent = -1
 	if s.Parent != "" {
 		s.parent = s.column(s.Parent, nil)
+		s.used(s.Parent, use{what: "parent", takes: parentReading.takes})
 	}
 	for i := range s.Fields {
-		s.resolve(&s.Fields[i])
+		spec := &s.shape.Fields[i]
+		s.resolve(&s.Fields[i], "field "+spec.Name, spec.Money(), reading{kind: spec.Kind, id: spec.Ref != "", unit: s.Fields[i].Unit})
 	}
 	if s.Party != nil {
-		s.resolve(s.Party)
+		s.resolve(s.Party, "party", false, reading{kind: change.String, id: true})
 	}
-	for _, r := range s.Times {
-		if r == nil {
-			continue
-		}
-		for _, c := range r.Snapshot {
-			r.snapshot = append(r.snapshot, s.column(c, nil))
+	for i, r := range s.Times {
+		if r != nil {
+			s.resolveTimes(r.Snapshot, "time of the milestone "+change.MilestoneNames[i])
 		}
 	}
-	for _, c := range s.Changed {
-		s.changed = append(s.changed, s.column(c, nil))
-	}
+	s.resolveTimes(s.Changed, "time of the last change")
 	s.phase = s.shape.Index("phase")
 	return nil
 }
 
-func (s *Source) resolve(f *Field) {
+func (s *Source) resolve(f *Field, what string, money bool, as reading) {
+	f.reading = as
 	for _, c := range f.Columns {
 		f.columns = append(f.columns, s.column(c, f.Default))
+		s.used(c, use{what: what, takes: f.takes, counts: as.counts(), money: money})
+	}
+}
+
+func (s *Source) resolveTimes(columns []TimeColumn, what string) {
+	for i := range columns {
+		as := reading{kind: change.Timestamp, unit: columns[i].Unit}
+		columns[i].column = s.column(columns[i].Name, nil)
+		s.used(columns[i].Name, use{what: what, takes: as.takes, counts: as.counts()})
 	}
 }
 

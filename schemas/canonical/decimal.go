@@ -47,8 +47,10 @@ func NewDecimal(unscaled *big.Int, scale int32) (Decimal, error) {
 	return packInt(n), nil
 }
 
-// DecimalOf converts a decoded Decimal or Int value; NULL, missing and
-// unavailable values are nil. The result shares no memory with v.
+// DecimalOf converts a decoded Decimal or Int value as it is published: digits
+// beyond the ninth are rounded half-even. Rows keep all of them, so that what is
+// computed from a price has its every digit. NULL, missing and unavailable
+// values are nil. The result shares no memory with v.
 func DecimalOf(v change.Value) (Decimal, error) {
 	switch v.Kind {
 	case change.Null, change.Missing, change.Unavailable:
@@ -61,10 +63,24 @@ func DecimalOf(v change.Value) (Decimal, error) {
 				return d, nil
 			}
 		}
-		return NewDecimal(change.Unscaled(v), v.Scale)
+		if v.Scale <= DecimalScale || v.Scale > MaxDigits {
+			return NewDecimal(change.Unscaled(v), v.Scale)
+		}
+		return NewDecimal(roundHalfEven(change.Unscaled(v), pow10(v.Scale-DecimalScale)), DecimalScale)
 	default:
 		return nil, fmt.Errorf("value of kind %d is not a decimal", v.Kind)
 	}
+}
+
+// roundHalfEven is n / by, rounded to the nearest whole number and to the even
+// one of two that are as near.
+func roundHalfEven(n, by *big.Int) *big.Int {
+	q, r := new(big.Int).QuoRem(n, by, new(big.Int))
+	half := r.Lsh(r.Abs(r), 1).Cmp(by)
+	if half > 0 || half == 0 && q.Bit(0) == 1 {
+		q.Add(q, big.NewInt(int64(n.Sign())))
+	}
+	return q
 }
 
 // smallDecimal is NewDecimal without big numbers, for amounts whose unscaled

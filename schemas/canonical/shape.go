@@ -20,6 +20,10 @@ type FieldSpec struct {
 	Doc     string
 }
 
+// Money reports whether the field is an amount of money, as every number is but
+// a quantity.
+func (f FieldSpec) Money() bool { return f.Kind == change.Decimal && f.Name != "quantity" }
+
 // Shape is the list of fields by number. They are looked up by name when a
 // catalog is compiled and by number ever after.
 type Shape struct {

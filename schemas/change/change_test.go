@@ -182,7 +182,7 @@ func TestDocumentsComeBack(t *testing.T) {
 func TestDecimalText(t *testing.T) {
 	for want, v := range map[string]Value{
 		"0": DecimalOf(big.NewInt(0), 4), "1247.88": DecimalOf(big.NewInt(1247880), 3), "-0.5": DecimalOf(big.NewInt(-50), 2),
-		"100": DecimalOf(big.NewInt(100), 0), "0.001": DecimalOf(big.NewInt(1), 3),
+		"100": DecimalOf(big.NewInt(100), 0), "-12000": {Kind: Decimal, Int: -12, Scale: -3}, "0.001": DecimalOf(big.NewInt(1), 3),
 		"99999999999999999999999999999.999999999": DecimalOf(bigInt("99999999999999999999999999999999999999"), 9),
 		"-170141183460469231731.687303715":        DecimalOf(bigInt("-170141183460469231731687303715"), 9),
 	} {

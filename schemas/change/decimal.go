@@ -35,6 +35,9 @@ func DecimalText(v Value) string {
 	n := Unscaled(v)
 	negative := n.Sign() < 0
 	s := new(big.Int).Abs(n).String()
+	if v.Scale < 0 && s != "0" {
+		s += strings.Repeat("0", -int(v.Scale))
+	}
 	if scale := int(v.Scale); scale > 0 {
 		if pad := scale + 1 - len(s); pad > 0 {
 			s = strings.Repeat("0", pad) + s

@@ -77,6 +77,42 @@ func TestHasAndWriterDefault(t *testing.T) {
 	}
 }
 
+func TestColumns(t *testing.T) {
+	s, err := projection.Parse(`{"type":"record","name":"E","fields":[{"name":"after","type":["null",{"type":"record","name":"V","fields":[
+		{"name":"id","type":"int"},{"name":"at","type":["null",{"type":"long","logicalType":"timestamp-millis"}]},{"name":"mix","type":["null","boolean","float","double",{"type":"enum","name":"W","symbols":["A"]}]},
+		{"name":"raw","type":{"type":"fixed","name":"F","size":2}},{"name":"list","type":["null",{"type":"array","items":"int"}]},{"name":"none","type":"null"},
+		{"name":"odd","type":{"type":"string","connect.name":"io.debezium.time.Date"}},{"name":"sub","type":{"type":"record","name":"S","fields":[]}}]}]},{"name":"op","type":"string"}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]change.Kind{
+		"id": {change.Int}, "at": {change.Timestamp}, "mix": {change.Bool, change.Double, change.String}, "raw": {change.Bytes},
+		"list": {change.Nested}, "none": nil, "odd": {change.String}, "sub": {change.Nested},
+	}
+	columns := s.Columns("after")
+	for _, c := range columns {
+		if !slices.Equal(c.Kinds, want[c.Name]) || (c.Trouble != "") != (c.Name == "list" || c.Name == "odd") {
+			t.Errorf("%+v", c)
+		}
+		// Trouble is what Compile says.
+		if _, err := s.Compile([]projection.Field{{Path: "after." + c.Name}}, projection.Limits{}); (err != nil) != (c.Trouble != "") {
+			t.Errorf("%s: %v", c.Name, err)
+		}
+	}
+	if len(columns) != len(want) || s.Columns("op") != nil || s.Columns("before") != nil || len(s.Columns("")) != 2 {
+		t.Errorf("%+v", columns)
+	}
+	def := change.OfInt(7)
+	plan, err := s.Compile([]projection.Field{{Path: "after.list", Absent: true}, {Path: "after.id", Absent: true, Default: &def}, {Path: "op"}}, projection.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([]change.Value, 3)
+	if err := plan.Decode([]byte{0, 2, 'c'}, out); err != nil || out[0].Kind != change.Missing || !out[1].Equal(def) || out[2].Text() != "c" {
+		t.Errorf("%v %+v", err, out)
+	}
+}
+
 // Defaults of every kind, right and wrong.
 func TestWriterDefaultKinds(t *testing.T) {
 	for _, c := range []struct {

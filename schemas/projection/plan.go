@@ -18,6 +18,8 @@ type Field struct {
 	// Default is used where the writer's schema lacks the field; nil is
 	// change.Missing.
 	Default *change.Value
+	// Absent reads the field as if the writer's schema did not have it.
+	Absent bool
 }
 
 // Limits bound what one record may cost. The zero value of each is its default.
@@ -82,14 +84,11 @@ type Plan struct {
 // that are wanted. A field that the schema lacks is no error: it gets its
 // default. An error wraps ErrSchema or ErrWanted and names the path.
 func Compile(writerSchema string, want []Field, limits Limits) (*Plan, error) {
-	if err := limits.settle(); err != nil {
-		return nil, err
-	}
-	root, err := parseSchema(writerSchema)
+	s, err := Parse(writerSchema)
 	if err != nil {
 		return nil, err
 	}
-	return compile(root, want, limits)
+	return s.Compile(want, limits)
 }
 
 func compile(root *node, want []Field, limits Limits) (*Plan, error) {
@@ -106,6 +105,11 @@ func compile(root *node, want []Field, limits Limits) (*Plan, error) {
 		}
 	}
 	b := &builder{plan: p, skips: make(map[*node]int32)}
+	for i, f := range want {
+		if f.Absent {
+			b.preset = append(b.preset, int32(i)) //nolint:gosec // at most maxWanted
+		}
+	}
 	if err := b.build(root, tree); err != nil {
 		return nil, err
 	}
@@ -187,6 +191,9 @@ func wantTree(want []Field) (*wants, error) {
 	root := &wants{}
 	for i, f := range want {
 		at := root
+		if f.Absent {
+			continue
+		}
 		if f.Path != "" {
 			segments := strings.Split(f.Path, ".")
 			if len(segments) > maxSchemaDepth {

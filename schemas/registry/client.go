@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,6 +46,10 @@ type Client interface {
 	// Latest gives the newest version of a subject. Errors: [ErrRejected],
 	// [ErrUnreachable].
 	Latest(ctx context.Context, subject string) (Version, error)
+	// Later gives the texts of the versions of a subject that came after the one
+	// with this id, newest first; none where the subject does not have the id.
+	// Errors: as of Latest.
+	Later(ctx context.Context, subject string, id int) ([]string, error)
 }
 
 // Version is one version of a subject.
@@ -261,4 +266,28 @@ func (c *Remote) Latest(ctx context.Context, subject string) (Version, error) {
 		return Version{}, classify(err, "asking for the latest version of subject "+clip(subject))
 	}
 	return Version{Subject: subject, Version: v.Version(), ID: v.ID(), Schema: v.Schema()}, nil
+}
+
+// maxLater bounds how many versions Later looks back.
+const maxLater = 100
+
+// Later implements [Client].
+func (c *Remote) Later(ctx context.Context, subject string, id int) ([]string, error) {
+	versions, err := c.Versions(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(versions)
+	var later []string
+	for _, n := range slices.Backward(versions[max(0, len(versions)-maxLater):]) {
+		v, err := c.Version(ctx, subject, n)
+		if err != nil {
+			return nil, err
+		}
+		if v.ID == id {
+			return later, nil
+		}
+		later = append(later, v.Schema)
+	}
+	return nil, nil
 }

@@ -72,6 +72,14 @@ func TestClient(t *testing.T) {
 	if versions, err := c.Versions(ctx, "a/b-value"); err != nil || !cmp.Equal(versions, []int{1, 2}) {
 		t.Errorf("versions: %v, %v", versions, err)
 	}
+	for id, want := range map[int][]string{1: {userV2}, 2: nil, 77: nil} {
+		if later, err := c.Later(ctx, "a/b-value", id); err != nil || !cmp.Equal(later, want) {
+			t.Errorf("later than id %d: %v, %v", id, later, err)
+		}
+	}
+	if _, err := c.Later(ctx, "none", 1); !errors.Is(err, registry.ErrRejected) {
+		t.Errorf("later versions of an unknown subject: %v", err)
+	}
 	if err := c.SetLevel(ctx, "a/b-value", registry.LevelFull); err != nil {
 		t.Errorf("setting the level: %v", err)
 	}

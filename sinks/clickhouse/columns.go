@@ -16,10 +16,10 @@ import (
 // time for them; the client counts nanoseconds in 64 bits on the way, so a time
 // after April 2262 would come out some centuries early.
 const (
-	minMicros = -2208988800_000000 // 1900-01-01
-	endMicros = 9214646400_000000  // 2262-01-01
-	minDay    = -25567             // 1900-01-01
-	endDay    = 120530             // 2300-01-01
+	minMicros = canonical.FirstMicros
+	endMicros = canonical.EndMicros
+	minDay    = canonical.FirstDay
+	endDay    = canonical.EndDay
 )
 
 // row is a decoded record and its place.

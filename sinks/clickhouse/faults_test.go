@@ -51,7 +51,7 @@ func TestValuesThatAColumnCannotShow(t *testing.T) {
 		"day after 2299":   func(r *canonical.OrderRecord) { r.OrderDate = ptr(int32(endDay)) },
 		"day before 1900":  func(r *canonical.OrderRecord) { r.OrderDate = ptr(int32(minDay - 1)) },
 		"time after 2261":  func(r *canonical.OrderRecord) { r.CreatedAt = ptr(int64(endMicros)) },
-		"time before 1900": func(r *canonical.OrderRecord) { r.CreatedAt = ptr(int64(minMicros - 1)) },
+		"time before 1900": func(r *canonical.OrderRecord) { r.CreatedAt = ptr(minMicros - 1) },
 		"17 bytes":         func(r *canonical.OrderRecord) { r.Net = make(canonical.Decimal, 17) },
 		"39 digits": func(r *canonical.OrderRecord) {
 			r.Net = canonical.Decimal{0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}

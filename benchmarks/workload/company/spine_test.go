@@ -34,6 +34,14 @@ func (s *schemas) Register(_ context.Context, _, text string) (int, error) {
 	return len(s.texts), nil
 }
 
+func (s *schemas) Latest(context.Context, string) (registry.Version, error) {
+	return registry.Version{}, registry.ErrRejected
+}
+
+func (s *schemas) Later(context.Context, string, int) ([]string, error) {
+	return nil, registry.ErrRejected
+}
+
 func (s *schemas) SchemaByID(_ context.Context, id int) (string, error) {
 	if id < 1 || id > len(s.texts) {
 		return "", registry.ErrUnknownID

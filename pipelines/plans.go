@@ -1,0 +1,164 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"syncline/processors/intake"
+	"syncline/schemas/projection"
+	"syncline/schemas/registry"
+)
+
+// plans keeps the compiled decoders of all sources. Writer schemas are few and
+// never change, so nothing is ever thrown away but what did not fit.
+type plans struct {
+	schemas Schemas
+	ctx     context.Context //nolint:containedctx // ends look-ups when the process drains; tasks have no context of their own
+	mu      sync.Mutex
+	byID    map[planKey]plan
+}
+
+type planKey struct {
+	topic string
+	id    int
+	ofKey bool
+	gone  string // columns that may be missing
+}
+
+type plan struct {
+	plan  *projection.Plan
+	err   error     // the schema cannot be used
+	until time.Time // when err is judged anew; zero: never
+}
+
+// misfitError says that a schema does not give what the catalog maps: the table
+// waits until one of them is changed.
+type misfitError struct {
+	first intake.Misfit
+	text  string
+}
+
+func (e *misfitError) Error() string { return e.text }
+
+// recheck is how often the registry is asked whether a schema that lacks a
+// mapped column is an older one.
+const recheck = 5 * time.Second
+
+func (p *plans) key(src *intake.Source, id int, _ []string) (*projection.Plan, error) {
+	return p.get(planKey{topic: src.Topic, id: id, ofKey: true}, func(s *projection.Schema) (*projection.Plan, error) {
+		return s.Compile(src.WantKey(), projection.Limits{})
+	})
+}
+
+// value compiles a writer's schema that fits the mapping. gone are mapped
+// columns that may be missing; where the schema does not give them they read as
+// Missing.
+func (p *plans) value(src *intake.Source, id int, gone []string) (*projection.Plan, error) {
+	return p.get(planKey{topic: src.Topic, id: id, gone: strings.Join(gone, "\x00")}, func(s *projection.Schema) (*projection.Plan, error) {
+		misfits := src.Misfits(s)
+		want := slices.Clone(src.Want())
+		for _, m := range misfits {
+			if slices.Contains(gone, m.Column) {
+				want[src.Column(m.Column)].Absent = true
+			}
+		}
+		misfits = slices.DeleteFunc(misfits, func(m intake.Misfit) bool { return slices.Contains(gone, m.Column) })
+		misfits, err := p.notOlder(src, id, misfits)
+		if err != nil {
+			return nil, err
+		}
+		if len(misfits) > 0 {
+			return nil, misfit(src.Topic, id, misfits)
+		}
+		return s.Compile(want, projection.Limits{})
+	})
+}
+
+func misfit(topic string, id int, misfits []intake.Misfit) *misfitError {
+	all := make([]string, len(misfits))
+	for i, m := range misfits {
+		all[i] = m.Explain(topic, id)
+	}
+	return &misfitError{misfits[0], strings.Join(all, "; ")}
+}
+
+// notOlder leaves out the columns that came to the table after this schema: a
+// later version of the subject has them, and this one's records never did.
+func (p *plans) notOlder(src *intake.Source, id int, misfits []intake.Misfit) ([]intake.Misfit, error) {
+	if !slices.ContainsFunc(misfits, func(m intake.Misfit) bool { return m.Reason == intake.ReasonColumnGone }) {
+		return misfits, nil
+	}
+	later, err := p.schemas.Later(p.ctx, src.Topic+"-value", id)
+	if err != nil && !errors.Is(err, registry.ErrRejected) {
+		return nil, err
+	}
+	for _, text := range later {
+		s, err := projection.Parse(text)
+		if err != nil {
+			continue // its own records will tell
+		}
+		columns := s.Columns("after")
+		misfits = slices.DeleteFunc(misfits, func(m intake.Misfit) bool {
+			return m.Reason == intake.ReasonColumnGone && slices.ContainsFunc(columns, func(c projection.Column) bool { return c.Name == m.Column })
+		})
+	}
+	return misfits, nil
+}
+
+func (p *plans) get(key planKey, compile func(*projection.Schema) (*projection.Plan, error)) (*projection.Plan, error) {
+	p.mu.Lock()
+	known, ok := p.byID[key]
+	p.mu.Unlock()
+	if ok && (known.until.IsZero() || time.Now().Before(known.until)) {
+		return known.plan, known.err
+	}
+	text, err := p.schemas.SchemaByID(p.ctx, key.id)
+	if err != nil {
+		return nil, err
+	}
+	known = plan{}
+	s, err := projection.Parse(text)
+	if err == nil {
+		known.plan, err = compile(s)
+	}
+	if errors.Is(err, registry.ErrUnreachable) {
+		return nil, err
+	}
+	if known.err = err; errors.As(err, new(*misfitError)) {
+		known.until = time.Now().Add(recheck)
+	}
+	p.mu.Lock()
+	p.byID[key] = known
+	p.mu.Unlock()
+	return known.plan, known.err
+}
+
+// checkNewest holds the newest schema of every source against the catalog and
+// says what will make its table wait. It is a warning before the first record;
+// a registry that does not answer is none.
+func checkNewest(ctx context.Context, schemas Schemas, sources []*intake.Source, log *slog.Logger) {
+	for _, src := range sources {
+		v, err := schemas.Latest(ctx, src.Topic+"-value")
+		if errors.Is(err, registry.ErrRejected) {
+			continue // no schema yet
+		}
+		if err != nil {
+			log.Warn("the sources' schemas could not be checked", "error", err)
+			return
+		}
+		s, err := projection.Parse(v.Schema)
+		if err != nil {
+			log.Warn("a source's schema cannot be read", "topic", src.Topic, "id", v.ID, "error", err)
+			continue
+		}
+		misfits := slices.DeleteFunc(src.Misfits(s), func(m intake.Misfit) bool { return slices.Contains(src.Gone, m.Column) })
+		if len(misfits) > 0 {
+			log.Warn(misfit(src.Topic, v.ID, misfits).text)
+		}
+	}
+}
