@@ -154,14 +154,14 @@ type plan struct {
 }
 
 func (p *plans) value(src *intake.Source, id int) (*projection.Plan, error) {
-	return p.get(planKey{topic: src.Topic, id: id}, src.Want())
+	return p.get(planKey{topic: src.Topic, id: id}, src, src.Want())
 }
 
 func (p *plans) key(src *intake.Source, id int) (*projection.Plan, error) {
-	return p.get(planKey{topic: src.Topic, id: id, ofKey: true}, src.WantKey())
+	return p.get(planKey{topic: src.Topic, id: id, ofKey: true}, src, src.WantKey())
 }
 
-func (p *plans) get(key planKey, want []projection.Field) (*projection.Plan, error) {
+func (p *plans) get(key planKey, src *intake.Source, want []projection.Field) (*projection.Plan, error) {
 	p.mu.Lock()
 	known, ok := p.byID[key]
 	p.mu.Unlock()
@@ -172,7 +172,9 @@ func (p *plans) get(key planKey, want []projection.Field) (*projection.Plan, err
 	if err != nil {
 		return nil, err
 	}
-	known.plan, known.err = projection.Compile(text, want, projection.Limits{})
+	if known.plan, known.err = projection.Compile(text, want, projection.Limits{}); known.err == nil {
+		known.plan = known.plan.WithPlaceholder(src.Placeholder)
+	}
 	p.mu.Lock()
 	p.byID[key] = known
 	p.mu.Unlock()

@@ -29,6 +29,9 @@ type Source struct {
 	Fields  []Field
 	Epochs  []Epoch // ascending by Since
 	Changed []string
+	// Placeholder is what the connector sends for a value that it was not given,
+	// beside the usual one.
+	Placeholder string
 	// Times tells, by milestone, when an image shows it.
 	Times [len(change.MilestoneNames)]*Rule
 
