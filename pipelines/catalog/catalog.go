@@ -91,7 +91,7 @@ type Table struct {
 	Entity string `yaml:"entity" json:"entity" jsonschema:"required"`
 	// Part of the entity whose rows these are (line, tax, payment, identifier, address, contact); absent for the header.
 	Part string `yaml:"part" json:"part,omitempty"`
-	// Key columns; the native id is their values, joined by a slash.
+	// Key columns; the native id is their values, joined by a slash (where a value holds one itself, each has its length before it).
 	Key []string `yaml:"key" json:"key" jsonschema:"required"`
 	// Prefix is put before the native id where two tables of a system are mapped onto one entity.
 	Prefix string `yaml:"prefix" json:"prefix,omitempty"`

@@ -80,6 +80,13 @@ func (c *Catalog) source(t *Table) (*intake.Source, error) {
 		Topic: t.Topic, System: t.System, Entity: t.Entity, Part: t.Part, Prefix: t.Prefix, Key: t.Key, Parent: t.Parent,
 		Placeholder: sys.Placeholder, Changed: t.Changed, Fields: make([]intake.Field, len(shape.Fields)),
 	}
+	if t.Prefix == "" {
+		for _, o := range c.Tables {
+			if o.Prefix != "" && o.System == t.System && o.Entity == t.Entity && o.Part == t.Part {
+				s.Others = append(s.Others, o.Prefix)
+			}
+		}
+	}
 	if s.Changed == nil {
 		s.Changed = sys.Changed
 	}

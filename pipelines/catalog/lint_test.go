@@ -118,6 +118,8 @@ func TestLintRules(t *testing.T) {
 		{"milestone's phase", "phases: [posted, paid]", "phases: [sent]", 30, "tables[2].milestones.invoiced", `no phase "sent"`},
 		{"constant's kind", "net: {sum_lines: true}", "net: {constant: much}", 29, "tables[2].fields.net", "no decimal number"},
 		{"two headers", "topic: cdc.erp.bill_lines\n    system: erp\n    entity: invoice\n    part: line\n    key: [id]\n    parent: bill\n    fields: {quantity: quantity, unit_price: {coalesce: [price, list_price]}}", "topic: cdc.erp.notes\n    system: erp\n    entity: party\n    key: [id]\n    fields: {name: name}", 31, "tables[3]", "two tables of erp"},
+		{"two tables of a part", "    fields: {quantity: quantity, unit_price: {coalesce: [price, list_price]}}\n", "    fields: {quantity: quantity}\n  - {topic: cdc.erp.more_lines, system: erp, entity: invoice, part: line, key: [id], parent: bill, fields: {quantity: quantity}}\n", 38, "tables[4]", "are the line of invoice"},
+		{"prefixes alike", "    fields: {quantity: quantity, unit_price: {coalesce: [price, list_price]}}\n", "    prefix: \"a:\"\n    fields: {quantity: quantity}\n  - {topic: cdc.erp.more_lines, system: erp, entity: invoice, part: line, prefix: \"a:b:\", key: [id], parent: bill, fields: {quantity: quantity}}\n", 39, "tables[4].prefix", `"a:" and "a:b:" begin alike`},
 		{"part without header", "system: erp\n    entity: invoice\n    part: line", "system: crm\n    entity: invoice\n    part: line", 31, "tables[3]", "no table for the header"},
 		{"empty column", "coalesce: [price, list_price]", "coalesce: [price, \"\"]", 37, "tables[3].fields.unit_price", "empty column"},
 	} {

@@ -77,25 +77,6 @@ func (s *Source) header(img Image) (header, error) {
 	return h, err
 }
 
-func (s *Source) id(img Image, key []int) (string, error) {
-	var b strings.Builder
-	b.WriteString(s.Prefix)
-	for n, i := range key {
-		if img[i].IsNull() {
-			return "", fmt.Errorf("key column %s is missing or NULL", s.Key[n])
-		}
-		t, err := Text(img[i])
-		if err != nil {
-			return "", fmt.Errorf("key column %s: %w", s.Key[n], err)
-		}
-		if n > 0 {
-			b.WriteByte('/')
-		}
-		b.WriteString(t)
-	}
-	return b.String(), nil
-}
-
 // value maps one field. keep reports that the source left the value out: the
 // one known before stays.
 func (f *Field) value(img Image, kind change.Kind) (v change.Value, keep bool, err error) {

@@ -278,6 +278,9 @@ func (k *Intake) row(h header, img Image, old *change.Row) (row change.Row, refu
 	}
 	if s.Party != nil {
 		v, keep, err := s.Party.value(img, change.String)
+		if err == nil && len(v.Bytes) > maxID {
+			err = checkID(string(v.Bytes))
+		}
 		if err != nil {
 			k.refuse(change.RefusedParty, fmt.Errorf("party: %w", err))
 		}
@@ -318,6 +321,9 @@ func (k *Intake) parent(img Image, old *change.Row, alive bool) (string, error) 
 		return "", nil
 	default:
 		t, err := Text(v)
+		if err == nil {
+			err = checkID(t)
+		}
 		if err == nil {
 			return t, nil
 		}
@@ -463,7 +469,11 @@ func (k *Intake) heal(id string, out Output) {
 		return // none is open: spares the scan
 	}
 	var open [][]byte
-	k.store.Scan(letterPrefix(id), func(key, value []byte) bool {
+	prefix := letterPrefix(id)
+	k.store.Scan(prefix, func(key, value []byte) bool {
+		if len(key) != len(prefix)+offsetBytes {
+			return true // of a longer id that holds the separator
+		}
 		open = append(open, slices.Clone(key))
 		if l, err := decodeLetter(value); err == nil {
 			l.Healed = true

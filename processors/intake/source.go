@@ -24,6 +24,7 @@ type Source struct {
 	Part    string // "" for the header
 	Prefix  string // put before the native id (templates and services are products too)
 	Key     []string
+	Others  []string // prefixes of the tables that share the entity and part, where Prefix is empty
 	Parent  string // column with the parent's native id; parts only
 	Party   *Field // headers only; nil where the entity has no party of its own
 	Fields  []Field
@@ -163,9 +164,6 @@ func (s *Source) Want() []projection.Field { return s.want }
 
 // WantKey lists the fields to decode of a record's key.
 func (s *Source) WantKey() []projection.Field { return s.wantKey }
-
-// KeyID is the native id that a decoded key names.
-func (s *Source) KeyID(key []change.Value) (string, error) { return s.id(key, s.keyOrder) }
 
 // Column returns the index in Want of a column of the after image, or -1.
 func (s *Source) Column(name string) int {
