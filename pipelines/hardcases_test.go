@@ -213,7 +213,11 @@ func (m *moved) Account(h change.DocumentHead, _ *change.AccountDocument) {
 func TestRelinkOfAGiant(t *testing.T) {
 	const documents, budget = 50_000, 2_000
 	table := state.New()
-	op := party.New(&party.Identity{Master: "crm", Instances: map[string]string{"crm": "crm", "erp": "erp"}, Reference: regexp.MustCompile(`^CRM-([0-9]+)$`)}, table)
+	identity := &party.Identity{Master: "crm", Instances: map[string]string{"crm": "crm", "erp": "erp"}, Reference: regexp.MustCompile(`^CRM-([0-9]+)$`)}
+	if err := identity.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	op := party.New(identity, table)
 	out := &moved{}
 	apply := func(entity, id, partyID string, children ...change.Row) {
 		head := change.Row{System: "erp", Entity: entity, Doc: id, ID: id}

@@ -51,7 +51,7 @@ const recheck = 5 * time.Second
 
 func (p *plans) key(src *intake.Source, id int, _ []string) (*projection.Plan, error) {
 	return p.get(planKey{topic: src.Topic, id: id, ofKey: true}, func(s *projection.Schema) (*projection.Plan, error) {
-		return s.Compile(src.WantKey(), projection.Limits{})
+		return compile(s, src, src.WantKey())
 	})
 }
 
@@ -75,8 +75,16 @@ func (p *plans) value(src *intake.Source, id int, gone []string) (*projection.Pl
 		if len(misfits) > 0 {
 			return nil, misfit(src.Topic, id, misfits)
 		}
-		return s.Compile(want, projection.Limits{})
+		return compile(s, src, want)
 	})
+}
+
+func compile(s *projection.Schema, src *intake.Source, want []projection.Field) (*projection.Plan, error) {
+	plan, err := s.Compile(want, projection.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	return plan.WithPlaceholder(src.Placeholder), nil
 }
 
 func misfit(topic string, id int, misfits []intake.Misfit) *misfitError {

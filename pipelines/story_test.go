@@ -28,6 +28,8 @@ var (
 //	# words
 //	order: fixed                      only in the order told (default: any)
 //	epoch crm 1 10:00:30              the catalog's note of a restore
+//	catalog crm placeholder: none     a line more in the catalog, of a system …
+//	catalog erp.party_party prefix: x … or of a table
 //	erp.account_invoice c id=34 party=55 state=posted @lsn=7 @t=5
 //	rewind 3                          the last 3 records of every topic again
 //	rewind erp.account_invoice 3      … of one topic
@@ -49,7 +51,8 @@ type story struct {
 	steps  []step
 	wants  []want
 	epochs []string
-	head   string // the text above the expectations
+	extras [][]string // system or table, then the line
+	head   string     // the text above the expectations
 }
 
 type step struct {
@@ -104,6 +107,8 @@ func readStory(t *testing.T, path string) *story {
 			s.fixed = words[1] == "fixed"
 		case words[0] == "epoch":
 			s.epochs = append(s.epochs, line)
+		case words[0] == "catalog":
+			s.extras = append(s.extras, words[1:])
 		default:
 			s.steps = append(s.steps, step{n, words})
 		}
@@ -179,7 +184,7 @@ func (s *story) tell(t *testing.T, how telling) *world {
 	return w
 }
 
-// catalog is the Tryton catalog with the story's epochs.
+// catalog is the Tryton catalog with what the story adds.
 func (s *story) catalog(t *testing.T) []byte {
 	t.Helper()
 	text, err := os.ReadFile("catalog/tryton.yaml")
@@ -191,6 +196,16 @@ func (s *story) catalog(t *testing.T) []byte {
 		words := strings.Fields(e)
 		note := fmt.Sprintf("    role: %s\n    epochs: [{epoch: %s, since: %s}]\n", words[1], words[2], "2026-11-22T"+words[3]+"Z")
 		out = strings.Replace(out, "    role: "+words[1]+"\n", note, 1)
+	}
+	for _, e := range s.extras {
+		of, line := "    role: "+e[0]+"\n", strings.Join(e[1:], " ")
+		if system, table, ok := strings.Cut(e[0], "."); ok {
+			of = "  - topic: cdc." + system + ".public." + table + "\n"
+		}
+		if !strings.Contains(out, of) {
+			t.Fatalf("%s: the catalog has no %s", s.name, e[0])
+		}
+		out = strings.Replace(out, of, of+"    "+line+"\n", 1)
 	}
 	return []byte(out)
 }

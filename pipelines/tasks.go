@@ -56,23 +56,23 @@ type documentOutput struct {
 }
 
 func (o documentOutput) Document(h change.DocumentHead, stored []byte) {
-	key, document := documentKey(h)
-	by := key[:document]
+	by := documentPartition(h)
 	if h.Party != "" {
 		by = []byte(h.System + "/" + h.Party)
 	}
-	o.out.Emit(o.topic, by, key, stored)
+	o.out.Emit(o.topic, by, documentKey(h), stored)
 }
 
-// documentKey is the key of a document's records; its first bytes name the
-// document alone.
-func documentKey(h change.DocumentHead) (key []byte, document int) {
-	key = make([]byte, 0, len(h.System)+len(h.Entity)+len(h.ID)+len(h.Party)+3)
-	key = append(append(key, h.System...), '/')
-	key = append(append(key, h.Entity...), '/')
-	key = append(key, h.ID...)
-	document = len(key)
-	return append(append(key, '/'), h.Party...), document
+// documentKey is the key of a document's records: what it is, and the party
+// under which it is seen.
+func documentKey(h change.DocumentHead) []byte {
+	return canonical.AppendKey(nil, h.System, h.Entity, h.ID, h.Party)
+}
+
+// documentPartition is the partition key of a document without an account. Only
+// its last part can hold a slash.
+func documentPartition(h change.DocumentHead) []byte {
+	return []byte(h.System + "/" + h.Entity + "/" + h.ID)
 }
 
 // partyTask finds the account of documents.
@@ -101,12 +101,11 @@ type partyOutput struct {
 }
 
 func (o partyOutput) Account(h change.DocumentHead, a *change.AccountDocument) {
-	key, document := documentKey(h)
 	by := a.Account[:]
 	if a.Account.IsZero() {
-		by = key[:document]
+		by = documentPartition(h)
 	}
-	o.out.Emit(o.topic, by, key, change.AppendAccountDocument(nil, a))
+	o.out.Emit(o.topic, by, documentKey(h), change.AppendAccountDocument(nil, a))
 }
 
 // accountTask makes canonical entities.

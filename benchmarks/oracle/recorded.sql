@@ -18,8 +18,8 @@ UNION ALL SELECT 'erp', id, name FROM scratch.erp_party_party;
 -- table: naming
 SELECT system, party, min(n) AS master
 FROM (
-    SELECT 'subs' AS system, party, extract(coalesce(code, ''), '^CRM-([0-9]+)$') AS digits FROM scratch.subs_party_identifier
-    UNION ALL SELECT 'erp', party, extract(coalesce(code, ''), '^CRM-([0-9]+)$') FROM scratch.erp_party_identifier
+    SELECT 'subs' AS system, party, extract(coalesce(code, ''), '(?i)^\\s*CRM-([0-9]+)\\s*$') AS digits FROM scratch.subs_party_identifier
+    UNION ALL SELECT 'erp', party, extract(coalesce(code, ''), '(?i)^\\s*CRM-([0-9]+)\\s*$') FROM scratch.erp_party_identifier
 ) ARRAY JOIN if(digits = '', [], [toUInt64(digits)]) AS n
 WHERE party IS NOT NULL
 GROUP BY system, party;

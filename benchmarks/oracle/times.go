@@ -85,9 +85,10 @@ func (img image) word(column string) string {
 	return s
 }
 
-// masterNumber returns n of an identifier "CRM-<n>".
+// masterNumber returns n of an identifier "CRM-<n>", with blanks around it or
+// in small letters.
 func masterNumber(code string) (uint64, bool) {
-	digits, ok := strings.CutPrefix(code, "CRM-")
+	digits, ok := strings.CutPrefix(strings.ToUpper(strings.TrimSpace(code)), "CRM-")
 	if !ok || digits == "" || strings.Trim(digits, "0123456789") != "" {
 		return 0, false
 	}

@@ -36,6 +36,8 @@ type System struct {
 	Changed []TimeColumn `yaml:"changed" json:"changed,omitempty"`
 	// Maps are named value maps for the tables of this system.
 	Maps map[string]map[string]string `yaml:"maps" json:"maps,omitempty"`
+	// Placeholder that the connector sends for a value it was not given, where it is configured (unavailable.value.placeholder); the usual one is always known.
+	Placeholder string `yaml:"placeholder" json:"placeholder,omitempty"`
 	// Epochs: a restore of the database to an earlier state begins a new one.
 	Epochs []Epoch `yaml:"epochs" json:"epochs,omitempty"`
 }
@@ -54,6 +56,20 @@ type Identity struct {
 	Master string `yaml:"master" json:"master" jsonschema:"required"`
 	// Reference is a regular expression (RE2) of identifiers that name a master customer; its one group is that customer's native id.
 	Reference string `yaml:"reference" json:"reference" jsonschema:"required"`
+	// Normalise says how what an identifier names and a master customer's own native id are made alike before they are compared.
+	Normalise Normalise `yaml:"normalise" json:"normalise,omitzero"`
+}
+
+// Normalise makes different spellings of one native id alike, on both sides. Without it blanks around an identifier do not count, nor does the case of what stands around the id.
+type Normalise struct {
+	// Blanks around an identifier or id: ignore (the default) or keep.
+	Blanks string `yaml:"blanks" json:"blanks,omitempty" jsonschema:"enum=ignore,enum=keep"`
+	// Case of ASCII letters: ids (the default) compares it in ids only, exact everywhere, ignore nowhere.
+	Case string `yaml:"case" json:"case,omitempty" jsonschema:"enum=ids,enum=exact,enum=ignore"`
+	// Prefix that some write before the id and others do not: it is taken away.
+	Prefix string `yaml:"prefix" json:"prefix,omitempty"`
+	// Pad is the one character with which some fill ids up from the left, usually 0: it is taken away.
+	Pad string `yaml:"pad" json:"pad,omitempty"`
 }
 
 // Owner says which system owns a group of fields of a canonical entity.
@@ -75,7 +91,7 @@ type Table struct {
 	Entity string `yaml:"entity" json:"entity" jsonschema:"required"`
 	// Part of the entity whose rows these are (line, tax, payment, identifier, address, contact); absent for the header.
 	Part string `yaml:"part" json:"part,omitempty"`
-	// Key columns; the native id is their values, joined by a slash.
+	// Key columns; the native id is their values, joined by a slash (where a value holds one itself, each has its length before it).
 	Key []string `yaml:"key" json:"key" jsonschema:"required"`
 	// Prefix is put before the native id where two tables of a system are mapped onto one entity.
 	Prefix string `yaml:"prefix" json:"prefix,omitempty"`

@@ -32,7 +32,12 @@ func (c *Catalog) PartyIdentity() (*party.Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("identity.reference: %w", err)
 	}
-	return &party.Identity{Master: c.Identity.Master, Instances: c.instances(), Reference: re}, nil
+	n := c.Identity.Normalise
+	identity := &party.Identity{
+		Master: c.Identity.Master, Instances: c.instances(), Reference: re,
+		Normal: party.Normal{Blanks: n.Blanks == keepBlanks, Case: party.Case(n.Case), Prefix: n.Prefix, Pad: n.Pad},
+	}
+	return identity, identity.Prepare()
 }
 
 // AccountConfig is what the account hop needs.
@@ -73,7 +78,14 @@ func (c *Catalog) source(t *Table) (*intake.Source, error) {
 	sys := c.Systems[t.System]
 	s := &intake.Source{
 		Topic: t.Topic, System: t.System, Entity: t.Entity, Part: t.Part, Prefix: t.Prefix, Key: t.Key, Parent: t.Parent,
-		Changed: timeColumns(t.Changed), Gone: t.Gone, Fields: make([]intake.Field, len(shape.Fields)),
+		Placeholder: sys.Placeholder, Changed: timeColumns(t.Changed), Gone: t.Gone, Fields: make([]intake.Field, len(shape.Fields)),
+	}
+	if t.Prefix == "" {
+		for _, o := range c.Tables {
+			if o.Prefix != "" && o.System == t.System && o.Entity == t.Entity && o.Part == t.Part {
+				s.Others = append(s.Others, o.Prefix)
+			}
+		}
 	}
 	if s.Changed == nil {
 		s.Changed = timeColumns(sys.Changed)

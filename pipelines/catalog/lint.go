@@ -68,6 +68,7 @@ func (c *Catalog) Lint() Problems {
 		l.table(i)
 	}
 	l.parents()
+	l.prefixes()
 	l.references()
 	l.unusedMaps()
 	slices.SortStableFunc(l.problems, func(a, b Problem) int { return a.Line - b.Line })

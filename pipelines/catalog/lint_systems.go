@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
+	"syncline/processors/party"
 	"syncline/schemas/canonical"
 )
 
@@ -89,6 +91,26 @@ func (l *linter) identity() {
 		l.add("$.identity.reference", "put the native id, and nothing else, in parentheses", "the expression has %d groups, it needs one", re.NumSubexp())
 	case !strings.HasPrefix(id.Reference, "^") || !strings.HasSuffix(id.Reference, "$"):
 		l.add("$.identity.reference", "begin it with ^ and end it with $", "the expression must match the whole identifier")
+	}
+	l.normalise(id.Normalise)
+}
+
+// The words of identity.normalise that are not party's.
+const (
+	ignoreBlanks = "ignore"
+	keepBlanks   = "keep"
+)
+
+func (l *linter) normalise(n Normalise) {
+	const path = "$.identity.normalise"
+	if !slices.Contains([]string{"", ignoreBlanks, keepBlanks}, n.Blanks) {
+		l.add(path+".blanks", "use ignore or keep", "no way %q with blanks", n.Blanks)
+	}
+	if !slices.Contains([]party.Case{"", party.CaseOfIDs, party.CaseExact, party.CaseIgnore}, party.Case(n.Case)) {
+		l.add(path+".case", "use ids, exact or ignore", "no way %q with letters", n.Case)
+	}
+	if utf8.RuneCountInString(n.Pad) > 1 {
+		l.add(path+".pad", "name the one character, usually 0", "%q is more than one character", n.Pad)
 	}
 }
 

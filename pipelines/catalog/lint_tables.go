@@ -275,19 +275,34 @@ func (l *linter) gone(path string, t *Table, s *intake.Source) {
 
 // parents: a part needs its header's table in the same system.
 func (l *linter) parents() {
-	headers := map[string]bool{}
 	for i := range l.c.Tables {
-		if t := &l.c.Tables[i]; t.Part == "" {
-			key := t.System + " " + t.Entity + " " + t.Prefix
-			if headers[key] {
-				l.add(fmt.Sprintf("$.tables[%d]", i), "give one of them a prefix", "two tables of %s are the header of %s: their ids would be confused", t.System, t.Entity)
-			}
-			headers[key] = true
+		if t := &l.c.Tables[i]; t.Part != "" && !l.maps(t.System, t.Entity, "") {
+			l.add(fmt.Sprintf("$.tables[%d]", i), "map the header's table too", "system %s has no table for the header of %s", t.System, t.Entity)
 		}
 	}
+}
+
+// prefixes: of two tables with the rows of one header or part, no id of the one
+// may be an id of the other. Where one of them has no prefix, its rows are held
+// against the other's as they come.
+func (l *linter) prefixes() {
 	for i := range l.c.Tables {
-		if t := &l.c.Tables[i]; t.Part != "" && !headers[t.System+" "+t.Entity+" "] {
-			l.add(fmt.Sprintf("$.tables[%d]", i), "map the header's table too", "system %s has no table for the header of %s", t.System, t.Entity)
+		t := &l.c.Tables[i]
+		for j := range i {
+			o := &l.c.Tables[j]
+			if o.System != t.System || o.Entity != t.Entity || o.Part != t.Part {
+				continue
+			}
+			path, what := fmt.Sprintf("$.tables[%d]", i), "header"
+			if t.Part != "" {
+				what = t.Part
+			}
+			switch {
+			case t.Prefix == o.Prefix:
+				l.add(path, "give one of them a prefix", "two tables of %s are the %s of %s: their ids would be confused", t.System, what, t.Entity)
+			case t.Prefix != "" && o.Prefix != "" && (strings.HasPrefix(t.Prefix, o.Prefix) || strings.HasPrefix(o.Prefix, t.Prefix)):
+				l.add(path+".prefix", "end each with a sign that the other does not have there", "the prefixes %q and %q begin alike: ids would be confused", o.Prefix, t.Prefix)
+			}
 		}
 	}
 }

@@ -50,6 +50,9 @@ func decodeCounters(b []byte) Counters {
 	return c
 }
 
+// offsetBytes is how long the offset at the end of a letter's key is.
+const offsetBytes = 8
+
 func letterPrefix(id string) []byte {
 	b := append([]byte{'l'}, id...)
 	return append(b, 0)

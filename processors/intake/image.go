@@ -2,7 +2,6 @@ package intake
 
 import (
 	"fmt"
-	"strings"
 
 	"syncline/schemas/canonical"
 	"syncline/schemas/change"
@@ -72,28 +71,6 @@ func (s *Source) header(img Image) (header, error) {
 	id, err := s.id(img, key)
 	h.id = id
 	return h, err
-}
-
-func (s *Source) id(img Image, key []int) (string, error) {
-	var b strings.Builder
-	b.WriteString(s.Prefix)
-	for n, i := range key {
-		if img[i].IsNull() {
-			return "", fmt.Errorf("key column %s is missing or NULL", s.Key[n])
-		}
-		t, err := Text(img[i])
-		if err != nil {
-			return "", fmt.Errorf("key column %s: %w", s.Key[n], err)
-		}
-		if n > 0 {
-			b.WriteByte('/')
-		}
-		b.WriteString(t)
-	}
-	if err := canonical.BoundedID(b.String()); err != nil {
-		return "", fmt.Errorf("key column %s: %w", strings.Join(s.Key, ", "), err)
-	}
-	return b.String(), nil
 }
 
 // clip bounds what a message quotes of a record.

@@ -263,7 +263,11 @@ func (k *Intake) heal(id string, out Output) {
 		return // none is open: spares the scan
 	}
 	var open [][]byte
-	k.store.Scan(letterPrefix(id), func(key, value []byte) bool {
+	prefix := letterPrefix(id)
+	k.store.Scan(prefix, func(key, value []byte) bool {
+		if len(key) != len(prefix)+offsetBytes {
+			return true // of a longer id that holds the separator
+		}
 		open = append(open, slices.Clone(key))
 		if l, err := decodeLetter(value); err == nil {
 			l.Healed = true

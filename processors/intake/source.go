@@ -25,12 +25,16 @@ type Source struct {
 	Part    string // "" for the header
 	Prefix  string // put before the native id (templates and services are products too)
 	Key     []string
+	Others  []string // prefixes of the tables that share the entity and part, where Prefix is empty
 	Parent  string // column with the parent's native id; parts only
 	Party   *Field // headers only; nil where the entity has no party of its own
 	Fields  []Field
 	Epochs  []Epoch // ascending by Since
 	Changed []TimeColumn
 	Gone    []string // mapped columns that the source no longer has
+	// Placeholder is what the connector sends for a value that it was not given,
+	// beside the usual one.
+	Placeholder string
 	// Times tells, by milestone, when an image shows it.
 	Times [len(change.MilestoneNames)]*Rule
 
@@ -179,9 +183,6 @@ func (s *Source) Want() []projection.Field { return s.want }
 
 // WantKey lists the fields to decode of a record's key.
 func (s *Source) WantKey() []projection.Field { return s.wantKey }
-
-// KeyID is the native id that a decoded key names.
-func (s *Source) KeyID(key []change.Value) (string, error) { return s.id(key, s.keyOrder) }
 
 // Column returns the index in Want of a column of the after image, or -1.
 func (s *Source) Column(name string) int {

@@ -12,22 +12,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"syncline/processors/state"
 	"syncline/schemas/canonical"
 	"syncline/schemas/change"
 )
-
-// Identity says how a party of any system names its account.
-type Identity struct {
-	Master    string            // the system whose parties are the accounts
-	Instances map[string]string // instance by system
-	// Reference matches an identifier that names a master party; its first group
-	// is that party's native id.
-	Reference *regexp.Regexp
-}
 
 // Output takes documents for accounts.
 type Output interface {
@@ -60,18 +50,17 @@ func (o *Operator) Apply(h change.DocumentHead, stored []byte, out Output) chang
 		out.Account(h, &change.AccountDocument{Stored: stored})
 		return change.Verdict{}
 	}
-	instance, ok := o.identity.Instances[h.System]
-	if !ok {
+	if _, ok := o.identity.Instances[h.System]; !ok {
 		return change.Stopped("catalog.system", fmt.Errorf("a document of system %q, which the catalog does not have", h.System))
 	}
 	party := partyKey(h.System, h.Party)
-	was, err := o.party(party, instance, h.Party)
+	was, err := o.party(party, h.System, h.Party)
 	if err != nil {
 		return change.Stopped("state.corrupt", err)
 	}
 	now := was
 	if h.Entity == canonical.Party {
-		if now, err = o.compute(instance, h, stored); err != nil {
+		if now, err = o.compute(h, stored); err != nil {
 			return change.Stopped("state.corrupt", err)
 		}
 		o.store.Put(append([]byte{'p'}, party...), now.append(nil))
@@ -160,16 +149,20 @@ func (o *Operator) document(h change.DocumentHead, p known, stored []byte) *chan
 	return a
 }
 
-func (o *Operator) party(key []byte, instance, id string) (known, error) {
+func (o *Operator) party(key []byte, system, id string) (known, error) {
 	if b := o.store.Get(append([]byte{'p'}, key...)); b != nil {
 		return decodeKnown(b)
 	}
-	return known{account: canonical.EntityID(instance, canonical.Party, id)}, nil
+	return known{account: o.identity.account(system, id)}, nil
 }
 
 // compute finds a party's account from its own document.
-func (o *Operator) compute(instance string, h change.DocumentHead, stored []byte) (known, error) {
-	k := known{account: canonical.EntityID(instance, canonical.Party, h.ID)}
+//
+// Only identifiers of other systems' parties are followed, and they name master
+// parties only: there are no chains, so there can be no circle. A master party
+// that carries a reference, to itself or to another, stays its own account.
+func (o *Operator) compute(h change.DocumentHead, stored []byte) (known, error) {
+	k := known{account: o.identity.account(h.System, h.ID)}
 	if h.Retracted {
 		return k, nil
 	}
@@ -190,19 +183,19 @@ func (o *Operator) compute(instance string, h change.DocumentHead, stored []byte
 			continue
 		}
 		code := c.Field(canonical.IdentifierCode).Text()
-		m := o.identity.Reference.FindStringSubmatch(code)
-		if m == nil {
+		id, ok := o.identity.named(code)
+		if !ok {
 			continue
 		}
 		// Two identifiers that name the same party: the earlier one counts.
-		if best != "" && (canonical.CompareIDs(m[1], best) > 0 || m[1] == best && c.Since.Micros >= k.link.Since.Micros) {
+		if best != "" && (canonical.CompareIDs(id, best) > 0 || id == best && c.Since.Micros >= k.link.Since.Micros) {
 			ignored = append(ignored, code)
 			continue
 		}
 		if best != "" {
 			ignored = append(ignored, k.link.Reference)
 		}
-		best = m[1]
+		best = id
 		k.link.Rule, k.link.Reference, k.link.Since = change.RuleReference, code, c.Since
 	}
 	if best != "" {

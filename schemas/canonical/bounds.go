@@ -20,7 +20,7 @@ const (
 	MaxDigits   = 38                           // of a number in a row; DecimalScale of them after the point where it is published
 	MaxWhole    = 14                           // of them before the point, so that products and sums of amounts fit as well
 	MaxText     = 65_000                       // bytes: keys of joins count them in 16 bits
-	MaxID       = 512                          // bytes of a native id
+	MaxID       = 2048                         // bytes of a native id
 	DayMicros   = int64(24 * time.Hour / 1000) // microseconds of a day
 )
 

@@ -3,6 +3,8 @@ package canonical
 import (
 	"cmp"
 	"crypto/sha1" //nolint:gosec // UUIDv5 is defined by it
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -24,6 +26,37 @@ func EntityID(instance, entity, nativeID string) change.ID {
 	id[6] = id[6]&0x0f | 5<<4 // version
 	id[8] = id[8]&0x3f | 0x80 // variant
 	return id
+}
+
+// JoinKey joins the parts of a key with slashes. Where a part holds a slash
+// itself, each has its length in bytes and a colon before it ("5:EU/DE/2:19"), so
+// that two keys of as many parts never become one text; keys without such a part
+// are as they read. A key of one part is that part.
+func JoinKey(parts ...string) string {
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	return string(AppendKey(nil, parts...))
+}
+
+// AppendKey appends what JoinKey returns.
+func AppendKey(b []byte, parts ...string) []byte {
+	size, slashes := 0, 0
+	for _, p := range parts {
+		size += len(p) + 1
+		slashes += strings.Count(p, "/")
+	}
+	b = slices.Grow(b, size)
+	for i, p := range parts {
+		if i > 0 {
+			b = append(b, '/')
+		}
+		if slashes > 0 && len(parts) > 1 {
+			b = append(strconv.AppendInt(b, int64(len(p)), 10), ':')
+		}
+		b = append(b, p...)
+	}
+	return b
 }
 
 // IDText is the usual text form of an id; "" for none.

@@ -195,10 +195,10 @@ func (m *machine) run(pc int32, at, depth int) int {
 					m.out[o.slot] = unreadable(ErrUTF8)
 					break
 				}
-				m.out[o.slot] = change.Value{Kind: textKind(raw, change.String), Bytes: raw}
+				m.out[o.slot] = change.Value{Kind: m.plan.placeholder.kind(raw, change.String), Bytes: raw}
 				break
 			}
-			v, err := meant(raw, o)
+			v, err := m.plan.meant(raw, o)
 			if err != nil {
 				v = unreadable(err)
 			}
@@ -208,7 +208,7 @@ func (m *machine) run(pc int32, at, depth int) int {
 				return m.fail(pc, start, ErrTruncated)
 			}
 			end := at + int(o.n)
-			v, err := meant(data[at:end:end], o)
+			v, err := m.plan.meant(data[at:end:end], o)
 			if err != nil {
 				v = unreadable(err)
 			}
@@ -222,7 +222,7 @@ func (m *machine) run(pc int32, at, depth int) int {
 				return m.fail(pc, start, ErrBadEnum)
 			}
 			symbol := m.plan.symbols[int(o.arg)+int(index)]
-			m.out[o.slot] = change.Value{Kind: textKind(symbol, change.String), Bytes: symbol}
+			m.out[o.slot] = change.Value{Kind: m.plan.placeholder.kind(symbol, change.String), Bytes: symbol}
 		case opVariableDecimal:
 			if at = m.variableDecimal(pc, at); at < 0 {
 				return failed
@@ -407,7 +407,7 @@ func (m *machine) variableDecimal(pc int32, at int) int {
 			return m.fail(pc, end, varintError(at))
 		}
 	}
-	v, err := decimalOf(raw, int32(scale))
+	v, err := m.plan.decimalOf(raw, int32(scale))
 	if err != nil {
 		v = unreadable(err)
 	}

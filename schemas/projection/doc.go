@@ -24,7 +24,8 @@
 // A logical type on the wrong base is ignored, as the Avro specification
 // demands; a connect.name on the wrong base is an error, as nothing demands
 // that and the number would be read in the wrong unit. A string or bytes value
-// that is Debezium's placeholder for "not sent" becomes Unavailable.
+// that is Debezium's placeholder for "not sent" becomes Unavailable, in each
+// form in which a connector writes it (see [Plan.WithPlaceholder]).
 //
 // An array or a map cannot be asked for; they are stepped over.
 //

@@ -76,6 +76,8 @@ type Plan struct {
 	start     int32
 	limits    Limits
 
+	placeholder *placeholder
+
 	root   *node
 	wanted []Field
 }
@@ -96,7 +98,7 @@ func compile(root *node, want []Field, limits Limits) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{limits: limits, root: root, wanted: make([]Field, len(want)), template: make([]change.Value, len(want))}
+	p := &Plan{limits: limits, placeholder: defaultPlaceholder, root: root, wanted: make([]Field, len(want)), template: make([]change.Value, len(want))}
 	for i, f := range want {
 		p.wanted[i] = cloneField(f)
 		p.template[i] = change.Value{Kind: change.Missing}

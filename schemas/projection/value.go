@@ -10,18 +10,6 @@ import (
 	"syncline/schemas/change"
 )
 
-// unavailable is what Debezium sends where the database did not give it the
-// value (its option unavailable.value.placeholder, at its default).
-const unavailable = "__debezium_unavailable_value"
-
-// textKind is kind, or Unavailable if raw is the placeholder.
-func textKind(raw []byte, kind change.Kind) change.Kind {
-	if len(raw) == len(unavailable) && string(raw) == unavailable {
-		return change.Unavailable
-	}
-	return kind
-}
-
 // faults are what can be wrong with one value while the record around it is
 // whole. Their places are what an unreadable value's Int holds.
 var faults = [...]error{ErrUTF8, ErrDecimal, ErrRange, ErrBadTime}
@@ -72,12 +60,12 @@ func toMicros(x int64, m meaning) (int64, bool) {
 
 // meant gives string, bytes or fixed the meaning of its type. It does not
 // handle plain strings.
-func meant(raw []byte, o *op) (change.Value, error) {
+func (p *Plan) meant(raw []byte, o *op) (change.Value, error) {
 	switch o.meaning {
 	case decimal:
-		return decimalOf(raw, o.arg)
+		return p.decimalOf(raw, o.arg)
 	case zonedTimestamp:
-		if textKind(raw, change.String) == change.Unavailable {
+		if p.placeholder.kind(raw, change.String) == change.Unavailable {
 			return change.Value{Kind: change.Unavailable, Bytes: raw}, nil
 		}
 		micros, err := ParseTime(raw)
@@ -86,7 +74,7 @@ func meant(raw []byte, o *op) (change.Value, error) {
 		}
 		return change.Value{Kind: change.Timestamp, Int: micros}, nil
 	default:
-		return change.Value{Kind: textKind(raw, change.Bytes), Bytes: raw}, nil
+		return change.Value{Kind: p.placeholder.kind(raw, change.Bytes), Bytes: raw}, nil
 	}
 }
 
@@ -99,8 +87,8 @@ const (
 )
 
 // decimalOf reads an unscaled number, two's complement and big-endian.
-func decimalOf(raw []byte, scale int32) (change.Value, error) {
-	if textKind(raw, change.Bytes) == change.Unavailable {
+func (p *Plan) decimalOf(raw []byte, scale int32) (change.Value, error) {
+	if p.placeholder.kind(raw, change.Bytes) == change.Unavailable {
 		return change.Value{Kind: change.Unavailable, Bytes: raw}, nil
 	}
 	if len(raw) == 0 || len(raw) > maxDecimalBytes || scale < -maxScale || scale > maxScale {
