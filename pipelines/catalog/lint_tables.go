@@ -284,25 +284,27 @@ func (l *linter) parents() {
 
 // prefixes: of two tables with the rows of one header or part, no id of the one
 // may be an id of the other. Where one of them has no prefix, its rows are held
-// against the other's as they come.
+// against the other's as they come. Of each table the first clash is told.
 func (l *linter) prefixes() {
+	type rows struct{ system, entity, part string }
+	before := map[rows][]string{}
 	for i := range l.c.Tables {
 		t := &l.c.Tables[i]
-		for j := range i {
-			o := &l.c.Tables[j]
-			if o.System != t.System || o.Entity != t.Entity || o.Part != t.Part {
-				continue
-			}
-			path, what := fmt.Sprintf("$.tables[%d]", i), "header"
-			if t.Part != "" {
-				what = t.Part
-			}
-			switch {
-			case t.Prefix == o.Prefix:
-				l.add(path, "give one of them a prefix", "two tables of %s are the %s of %s: their ids would be confused", t.System, what, t.Entity)
-			case t.Prefix != "" && o.Prefix != "" && (strings.HasPrefix(t.Prefix, o.Prefix) || strings.HasPrefix(o.Prefix, t.Prefix)):
-				l.add(path+".prefix", "end each with a sign that the other does not have there", "the prefixes %q and %q begin alike: ids would be confused", o.Prefix, t.Prefix)
-			}
+		of := rows{t.System, t.Entity, t.Part}
+		clash := slices.IndexFunc(before[of], func(other string) bool {
+			return other == t.Prefix || other != "" && t.Prefix != "" && (strings.HasPrefix(t.Prefix, other) || strings.HasPrefix(other, t.Prefix))
+		})
+		path, what := fmt.Sprintf("$.tables[%d]", i), "header"
+		if t.Part != "" {
+			what = t.Part
+		}
+		switch {
+		case clash < 0:
+			before[of] = append(before[of], t.Prefix)
+		case before[of][clash] == t.Prefix:
+			l.add(path, "give one of them a prefix", "two tables of %s are the %s of %s: their ids would be confused", t.System, what, t.Entity)
+		default:
+			l.add(path+".prefix", "end each with a sign that the other does not have there", "the prefixes %q and %q begin alike: ids would be confused", before[of][clash], t.Prefix)
 		}
 	}
 }
