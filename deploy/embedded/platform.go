@@ -44,10 +44,13 @@ type Options struct {
 
 // Addresses says where a platform listens.
 type Addresses struct {
-	Brokers     []string       `json:"brokers"`
-	RegistryURL string         `json:"registry_url"`
-	ClickHouse  string         `json:"clickhouse"`
-	Pids        map[string]int `json:"pids"`
+	Brokers     []string `json:"brokers"`
+	RegistryURL string   `json:"registry_url"`
+	ClickHouse  string   `json:"clickhouse"`
+	// OwnClickHouse says that ClickHouse is the platform's own, with the logins
+	// that ReadCredentials gives.
+	OwnClickHouse bool           `json:"own_clickhouse"`
+	Pids          map[string]int `json:"pids"`
 }
 
 // Platform is a running broker, registry and ClickHouse. It is safe for
@@ -59,6 +62,8 @@ type Platform struct {
 	order    []string // of starting; stopping goes the other way
 	failed   chan error
 	external string // the ClickHouse address given by the caller
+	// credentials of the platform's own ClickHouse; nil with an external one.
+	credentials *Credentials
 	// started says that children does not change any more.
 	started  atomic.Bool
 	stopOnce sync.Once
@@ -148,11 +153,20 @@ func (p *Platform) engineArgs(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--dir", filepath.Join(p.options.Dir, "clickhouse"), "--memory", strconv.FormatInt(p.options.ClickHouseMemory, 10)}
-	switch source.Kind {
-	case engine.KindAddress:
+	if source.Kind == engine.KindAddress {
 		p.external = source.Addr
 		return nil, nil
+	}
+	credentials, err := makeCredentials(p.options.Dir)
+	if err != nil {
+		return nil, err
+	}
+	p.credentials = &credentials
+	args := []string{
+		"--dir", filepath.Join(p.options.Dir, "clickhouse"), "--memory", strconv.FormatInt(p.options.ClickHouseMemory, 10),
+		"--credentials", p.options.Dir,
+	}
+	switch source.Kind {
 	case engine.KindBinary:
 		return append(args, "--binary", source.Path), nil
 	case engine.KindLibrary:
@@ -193,6 +207,15 @@ func (p *Platform) ClickHouseAddr() string {
 		return c.address()
 	}
 	return p.external
+}
+
+// Credentials gives the logins of the platform's own ClickHouse; false if an
+// external one is used, whose logins the caller knows.
+func (p *Platform) Credentials() (Credentials, bool) {
+	if p.credentials == nil {
+		return Credentials{}, false
+	}
+	return *p.credentials, true
 }
 
 // Unclean gives the time at which an unclean end of the broker was noticed
@@ -290,7 +313,8 @@ func statePath(dir string) string { return filepath.Join(dir, "platform.json") }
 // writeState leaves the addresses for other processes; see ReadAddresses.
 func (p *Platform) writeState() error {
 	raw, err := json.MarshalIndent(Addresses{
-		Brokers: p.Brokers(), RegistryURL: p.RegistryURL(), ClickHouse: p.ClickHouseAddr(), Pids: p.Pids(),
+		Brokers: p.Brokers(), RegistryURL: p.RegistryURL(), ClickHouse: p.ClickHouseAddr(),
+		OwnClickHouse: p.credentials != nil, Pids: p.Pids(),
 	}, "", "  ")
 	if err != nil {
 		return err

@@ -72,7 +72,11 @@ func kafka(t *testing.T, p *embedded.Platform) *kgo.Client {
 
 func house(t *testing.T, p *embedded.Platform) driver.Conn {
 	t.Helper()
-	conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{p.ClickHouseAddr()}, Protocol: clickhouse.HTTP})
+	credentials, _ := p.Credentials()
+	conn, err := clickhouse.Open(&clickhouse.Options{
+		Addr: []string{p.ClickHouseAddr()}, Protocol: clickhouse.HTTP,
+		Auth: clickhouse.Auth{Username: credentials.Writer.Name, Password: credentials.Writer.Password},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"sync"
@@ -21,11 +22,18 @@ import (
 // startPlatform starts broker, registry and ClickHouse engine over dir and
 // points the settings at them.
 func (a *app) startPlatform(ctx context.Context, dir string) (*embedded.Platform, error) {
-	p, err := embedded.Start(ctx, embedded.Options{Dir: dir, Log: a.log, Progress: a.printer, ClickHouseAddr: os.Getenv("CLICKHOUSE_ADDR")})
+	options := embedded.Options{Dir: dir, Log: a.log, Progress: a.printer, ClickHouseAddr: os.Getenv("CLICKHOUSE_ADDR")}
+	if a.given["clickhouse"] {
+		options.ClickHouseAddr = a.settings.ClickHouse
+	}
+	p, err := embedded.Start(ctx, options)
 	if err != nil {
 		return nil, environment("platform.start", "read the message; logs are in "+dir+"/logs", "starting the embedded platform: %w", err)
 	}
 	a.settings.Brokers, a.settings.RegistryURL, a.settings.ClickHouse = p.Brokers(), p.RegistryURL(), p.ClickHouseAddr()
+	if c, own := p.Credentials(); own {
+		a.useCredentials(c)
+	}
 	a.settings.Compression = "none" // loopback: compressing costs more than it saves
 	return p, nil
 }
@@ -221,15 +229,32 @@ Stop with Ctrl-C.`, dir, s.Brokers[0], s.RegistryURL, s.ClickHouse, s.Database, 
 
 // followPlatform points the settings at a platform that runs over the data directory, if
 // one does and no address was given.
-func (a *app) followPlatform(cmd *cobra.Command) {
-	for _, name := range []string{"brokers", "registry-url", "clickhouse"} {
-		if cmd.Flags().Changed(name) || os.Getenv("SYNCLINE_"+envName(name)) != "" {
-			return
+func (a *app) followPlatform() error {
+	for _, key := range []string{"brokers", "registry_url", "clickhouse"} {
+		if a.given[key] {
+			return nil
 		}
 	}
 	at, err := embedded.ReadAddresses(a.settings.DataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // none runs: the defaults stand
+	}
 	if err != nil {
-		return // none runs: the defaults stand
+		return environment("platform.addresses", "stop what runs over the directory and start it again", "%w", err)
 	}
 	a.settings.Brokers, a.settings.RegistryURL, a.settings.ClickHouse = at.Brokers, at.RegistryURL, at.ClickHouse
+	if !at.OwnClickHouse {
+		return nil
+	}
+	c, err := embedded.ReadCredentials(a.settings.DataDir)
+	if err != nil {
+		return environment("platform.credentials", "as the message says; only the user who started the platform can read them", "%w", err)
+	}
+	a.useCredentials(c)
+	return nil
+}
+
+func (a *app) useCredentials(c embedded.Credentials) {
+	a.settings.ClickHouseUser, a.settings.ClickHousePassword = c.Writer.Name, Secret(c.Writer.Password)
+	a.reader = &c.Reader
 }
