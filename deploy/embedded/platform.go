@@ -36,11 +36,32 @@ type Options struct {
 	Brokers []string
 	// ClickHouseMemory bounds the engine's memory in bytes; 0 means 3 GiB.
 	ClickHouseMemory int64
-	// Ports on 127.0.0.1; 0 takes a free one, which then stays for restarts.
-	BrokerPort, RegistryPort, ClickHousePort int
+	// Ports on 127.0.0.1; the zero value takes any free one.
+	BrokerPort, RegistryPort, ClickHousePort Port
 	// Cache replaces the user's cache for the ClickHouse library.
 	Cache *engine.Cache
 }
+
+// Port is a port to listen on. The one that was found stays over restarts of the
+// child.
+type Port struct {
+	Number int // 0 is any free one
+	// OrNext takes the next free port where Number is taken, and says so.
+	OrNext bool
+}
+
+// PortTakenError says that the port asked for is another program's.
+type PortTakenError struct {
+	Child string // whose port it was to be
+	Port  int
+}
+
+func (e *PortTakenError) Error() string {
+	return fmt.Sprintf("port %d, which %s was to listen on, is taken by another program", e.Port, e.Child)
+}
+
+// portsTried bounds the search for a free port next to the one asked for.
+const portsTried = 100
 
 // Addresses says where a platform listens.
 type Addresses struct {
@@ -175,14 +196,31 @@ func (p *Platform) engineArgs(ctx context.Context) ([]string, error) {
 	return nil, fmt.Errorf("unknown way to an engine: %s", source.Kind)
 }
 
-func (p *Platform) start(ctx context.Context, name string, port int, args ...string) error {
+func (p *Platform) start(ctx context.Context, name string, port Port, args ...string) error {
 	begun := time.Now()
 	c := &child{
-		name: name, args: args, port: port, logPath: filepath.Join(p.options.Dir, "logs", name+".log"),
+		name: name, args: args, port: port.Number, logPath: filepath.Join(p.options.Dir, "logs", name+".log"),
 		log: p.options.Log, progress: p.options.Progress, failed: p.failed, changed: p.noteChange,
 	}
-	if err := c.begin(ctx); err != nil {
-		return err
+	for {
+		if port.Number != 0 && taken(ctx, c.port) {
+			if !port.OrNext || c.port >= port.Number+portsTried {
+				return &PortTakenError{Child: name, Port: c.port}
+			}
+			c.port++
+			continue
+		}
+		err := c.begin(ctx)
+		if err == nil {
+			break
+		}
+		// Another program may have been quicker than the child.
+		if port.Number == 0 || !taken(ctx, c.port) {
+			return err
+		}
+	}
+	if c.port != port.Number && port.Number != 0 {
+		fmt.Fprintf(p.options.Progress, "port %d is taken by another program: %s listens on %d\n", port.Number, name, c.port)
 	}
 	p.children[name] = c
 	p.order = append(p.order, name)
@@ -342,6 +380,15 @@ func ReadAddresses(dir string) (Addresses, error) {
 		return a, fmt.Errorf("reading the addresses of the platform over %s: %w", dir, err)
 	}
 	return a, nil
+}
+
+func taken(ctx context.Context, port int) bool {
+	l, err := listen(ctx, port)
+	if err != nil {
+		return true
+	}
+	_ = l.Close() // nobody has connected to it
+	return false
 }
 
 func portOf(addr string) int {
