@@ -99,7 +99,9 @@ func (l testLog) Write(b []byte) (int, error) {
 }
 
 func (w *world) environ() []string {
+	credentials, _ := w.p.Credentials() // with CLICKHOUSE_ADDR there are none
 	return append(os.Environ(), asCommand+"=1",
+		"SYNCLINE_CLICKHOUSE_USER="+credentials.Writer.Name, "SYNCLINE_CLICKHOUSE_PASSWORD="+credentials.Writer.Password,
 		"SYNCLINE_BROKERS="+strings.Join(w.p.Brokers(), ","), "SYNCLINE_REGISTRY_URL="+w.p.RegistryURL(),
 		"SYNCLINE_CLICKHOUSE="+w.p.ClickHouseAddr(), "SYNCLINE_CATALOG="+w.catalog, "SYNCLINE_COMPRESSION=none",
 		"SYNCLINE_PURGE_INTERVAL=200ms",
@@ -109,6 +111,12 @@ func (w *world) environ() []string {
 // command runs one command to its end.
 func (w *world) command(args ...string) (stdout, stderr string, exit int) {
 	w.t.Helper()
+	return w.run(w.environ(), args...)
+}
+
+// run is command with an environment of its own.
+func (w *world) run(environ []string, args ...string) (stdout, stderr string, exit int) {
+	w.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		w.t.Fatal(err)
@@ -116,7 +124,7 @@ func (w *world) command(args ...string) (stdout, stderr string, exit int) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self, args...) //nolint:gosec // the test binary
-	cmd.Env = w.environ()
+	cmd.Env = environ
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
@@ -346,7 +354,11 @@ func (w *world) playTo(c company.Config, to workload.Producer, until context.Con
 
 func (w *world) clickhouse() driver.Conn {
 	w.t.Helper()
-	conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{w.p.ClickHouseAddr()}, Protocol: clickhouse.HTTP})
+	credentials, _ := w.p.Credentials()
+	conn, err := clickhouse.Open(&clickhouse.Options{
+		Addr: []string{w.p.ClickHouseAddr()}, Protocol: clickhouse.HTTP,
+		Auth: clickhouse.Auth{Username: credentials.Writer.Name, Password: credentials.Writer.Password},
+	})
 	if err != nil {
 		w.t.Fatal(err)
 	}

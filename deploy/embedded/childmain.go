@@ -21,6 +21,8 @@ import (
 	"syncline/deploy/embedded/broker"
 	"syncline/deploy/embedded/chfront"
 	"syncline/deploy/embedded/engine"
+	"syncline/deploy/embedded/loopback"
+	"syncline/deploy/embedded/sandbox"
 	"syncline/pipelines/run/schemalog"
 	"syncline/schemas/registry"
 )
@@ -42,9 +44,10 @@ type ready struct {
 
 // childFlags are a child's arguments.
 type childFlags struct {
-	dir, library, binary, brokers string
-	port                          int
-	memory                        int64
+	dir, library, binary, brokers, credentials string
+	port, logins                               int
+	memory                                     int64
+	sandboxed                                  bool
 }
 
 // stopGrace bounds a child's clean end, once asked for.
@@ -70,6 +73,9 @@ func ChildMain(ctx context.Context, args []string) (handled bool, err error) {
 	flags.StringVar(&f.library, "library", "", "path of libchdb")
 	flags.StringVar(&f.binary, "binary", "", "path of a clickhouse binary")
 	flags.Int64Var(&f.memory, "memory", 0, "the engine's memory limit in bytes")
+	flags.StringVar(&f.credentials, "credentials", "", "the platform's directory, with the users of ClickHouse")
+	flags.BoolVar(&f.sandboxed, "sandboxed", false, "set by the engine's process when it starts itself anew")
+	flags.IntVar(&f.logins, "logins", 0, "number of the open file with the users of ClickHouse, when sandboxed")
 	flags.StringVar(&f.brokers, "brokers", "", "broker address")
 	if err := flags.Parse(args[2:]); err != nil {
 		return true, err
@@ -131,7 +137,11 @@ func runBroker(ctx context.Context, f childFlags, log *slog.Logger, said func(re
 }
 
 func runEngine(ctx context.Context, f childFlags, log *slog.Logger, said func(ready)) error {
-	config := engine.Config{Dir: f.dir, MaxMemory: f.memory}
+	logins, err := f.readLogins()
+	if err != nil {
+		return err
+	}
+	config := engine.Config{Dir: f.dir, MaxMemory: f.memory, Logins: logins}
 	if f.binary != "" {
 		s, err := engine.StartServer(ctx, f.binary, config, f.port)
 		if err != nil {
@@ -146,6 +156,13 @@ func runEngine(ctx context.Context, f childFlags, log *slog.Logger, said func(re
 			return errors.New("the clickhouse server ended by itself; see its server.log")
 		}
 	}
+	if !f.sandboxed {
+		err := f.enterSandbox(logins)
+		if !errors.Is(err, sandbox.ErrUnavailable) {
+			return err
+		}
+		log.Warn("SQL functions that reach files are refused by their names only", "reason", err)
+	}
 	// The port first: another process on it must not cost the engine's start.
 	listener, err := listen(ctx, f.port)
 	if err != nil {
@@ -156,8 +173,53 @@ func runEngine(ctx context.Context, f childFlags, log *slog.Logger, said func(re
 		return err
 	}
 	defer e.Close()
-	server := chfront.New(e, chfront.Config{Log: log}).Server()
+	server := chfront.New(e, chfront.Config{Log: log, Logins: logins}).Server()
 	return serve(ctx, server, listener, func() { said(ready{Addr: listener.Addr().String(), Version: e.Version()}) })
+}
+
+// readLogins reads the users from the data directory, or, inside the sandbox,
+// which does not reach that far, from a pipe.
+func (f childFlags) readLogins() ([]engine.Login, error) {
+	if !f.sandboxed {
+		c, err := ReadCredentials(f.credentials)
+		return c.logins(), err
+	}
+	pipe := os.NewFile(uintptr(f.logins), "logins") //nolint:gosec // a descriptor of ours
+	defer pipe.Close()
+	var logins []engine.Login
+	if err := json.NewDecoder(io.LimitReader(pipe, 4<<10)).Decode(&logins); err != nil {
+		return nil, fmt.Errorf("reading the users of ClickHouse: %w", err)
+	}
+	return logins, nil
+}
+
+// enterSandbox starts this process anew with the engine's folder and little else
+// in reach. It returns only on an error.
+func (f childFlags) enterSandbox(logins []engine.Login) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(logins)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(raw); err != nil { // a pipe takes as much without a reader
+		return err
+	}
+	if err := errors.Join(w.Close(), os.MkdirAll(f.dir, 0o700)); err != nil {
+		return err
+	}
+	return sandbox.Exec(sandbox.Reach{
+		Write: []string{f.dir}, Keep: r,
+		Read: []string{
+			f.library, "/usr/share/zoneinfo", "/etc/localtime",
+			"/sys/devices/system/cpu", "/sys/fs/cgroup", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat",
+		},
+	}, []string{
+		"internal", EngineName, "--dir", f.dir, "--port", strconv.Itoa(f.port), "--memory", strconv.FormatInt(f.memory, 10),
+		"--library", f.library, "--sandboxed", "--logins", strconv.Itoa(int(r.Fd())), //nolint:gosec // a descriptor
+	})
 }
 
 func runRegistry(ctx context.Context, f childFlags, log *slog.Logger, said func(ready)) error {
@@ -178,7 +240,7 @@ func runRegistry(ctx context.Context, f childFlags, log *slog.Logger, said func(
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 5 * time.Minute}
+	server := &http.Server{Handler: loopback.Guard(handler), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 5 * time.Minute}
 	return serve(ctx, server, listener, func() { said(ready{Addr: listener.Addr().String()}) })
 }
 

@@ -21,5 +21,6 @@
 //	platform.json   addresses and process ids of the running platform
 //	broker/         topics, offsets, transactions; see package broker
 //	clickhouse/     databases
+//	credentials/    a file for each user of ClickHouse, with its password
 //	logs/           one file per child
 package embedded

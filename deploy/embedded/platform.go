@@ -36,18 +36,42 @@ type Options struct {
 	Brokers []string
 	// ClickHouseMemory bounds the engine's memory in bytes; 0 means 3 GiB.
 	ClickHouseMemory int64
-	// Ports on 127.0.0.1; 0 takes a free one, which then stays for restarts.
-	BrokerPort, RegistryPort, ClickHousePort int
+	// Ports on 127.0.0.1; the zero value takes any free one.
+	BrokerPort, RegistryPort, ClickHousePort Port
 	// Cache replaces the user's cache for the ClickHouse library.
 	Cache *engine.Cache
 }
 
+// Port is a port to listen on. The one that was found stays over restarts of the
+// child.
+type Port struct {
+	Number int // 0 is any free one
+	// OrNext takes the next free port where Number is taken, and says so.
+	OrNext bool
+}
+
+// PortTakenError says that the port asked for is another program's.
+type PortTakenError struct {
+	Child string // whose port it was to be
+	Port  int
+}
+
+func (e *PortTakenError) Error() string {
+	return fmt.Sprintf("port %d, which %s was to listen on, is taken by another program", e.Port, e.Child)
+}
+
+// portsTried bounds the search for a free port next to the one asked for.
+const portsTried = 100
+
 // Addresses says where a platform listens.
 type Addresses struct {
-	Brokers     []string       `json:"brokers"`
-	RegistryURL string         `json:"registry_url"`
-	ClickHouse  string         `json:"clickhouse"`
-	Pids        map[string]int `json:"pids"`
+	Brokers     []string `json:"brokers"`
+	RegistryURL string   `json:"registry_url"`
+	ClickHouse  string   `json:"clickhouse"`
+	// OwnClickHouse says that ClickHouse is the platform's own, with the logins
+	// that ReadCredentials gives.
+	OwnClickHouse bool           `json:"own_clickhouse"`
+	Pids          map[string]int `json:"pids"`
 }
 
 // Platform is a running broker, registry and ClickHouse. It is safe for
@@ -59,6 +83,8 @@ type Platform struct {
 	order    []string // of starting; stopping goes the other way
 	failed   chan error
 	external string // the ClickHouse address given by the caller
+	// credentials of the platform's own ClickHouse; nil with an external one.
+	credentials *Credentials
 	// started says that children does not change any more.
 	started  atomic.Bool
 	stopOnce sync.Once
@@ -148,11 +174,20 @@ func (p *Platform) engineArgs(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--dir", filepath.Join(p.options.Dir, "clickhouse"), "--memory", strconv.FormatInt(p.options.ClickHouseMemory, 10)}
-	switch source.Kind {
-	case engine.KindAddress:
+	if source.Kind == engine.KindAddress {
 		p.external = source.Addr
 		return nil, nil
+	}
+	credentials, err := makeCredentials(p.options.Dir)
+	if err != nil {
+		return nil, err
+	}
+	p.credentials = &credentials
+	args := []string{
+		"--dir", filepath.Join(p.options.Dir, "clickhouse"), "--memory", strconv.FormatInt(p.options.ClickHouseMemory, 10),
+		"--credentials", p.options.Dir,
+	}
+	switch source.Kind {
 	case engine.KindBinary:
 		return append(args, "--binary", source.Path), nil
 	case engine.KindLibrary:
@@ -161,14 +196,31 @@ func (p *Platform) engineArgs(ctx context.Context) ([]string, error) {
 	return nil, fmt.Errorf("unknown way to an engine: %s", source.Kind)
 }
 
-func (p *Platform) start(ctx context.Context, name string, port int, args ...string) error {
+func (p *Platform) start(ctx context.Context, name string, port Port, args ...string) error {
 	begun := time.Now()
 	c := &child{
-		name: name, args: args, port: port, logPath: filepath.Join(p.options.Dir, "logs", name+".log"),
+		name: name, args: args, port: port.Number, logPath: filepath.Join(p.options.Dir, "logs", name+".log"),
 		log: p.options.Log, progress: p.options.Progress, failed: p.failed, changed: p.noteChange,
 	}
-	if err := c.begin(ctx); err != nil {
-		return err
+	for {
+		if port.Number != 0 && taken(ctx, c.port) {
+			if !port.OrNext || c.port >= port.Number+portsTried {
+				return &PortTakenError{Child: name, Port: c.port}
+			}
+			c.port++
+			continue
+		}
+		err := c.begin(ctx)
+		if err == nil {
+			break
+		}
+		// Another program may have been quicker than the child.
+		if port.Number == 0 || !taken(ctx, c.port) {
+			return err
+		}
+	}
+	if c.port != port.Number && port.Number != 0 {
+		fmt.Fprintf(p.options.Progress, "port %d is taken by another program: %s listens on %d\n", port.Number, name, c.port)
 	}
 	p.children[name] = c
 	p.order = append(p.order, name)
@@ -193,6 +245,15 @@ func (p *Platform) ClickHouseAddr() string {
 		return c.address()
 	}
 	return p.external
+}
+
+// Credentials gives the logins of the platform's own ClickHouse; false if an
+// external one is used, whose logins the caller knows.
+func (p *Platform) Credentials() (Credentials, bool) {
+	if p.credentials == nil {
+		return Credentials{}, false
+	}
+	return *p.credentials, true
 }
 
 // Unclean gives the time at which an unclean end of the broker was noticed
@@ -290,7 +351,8 @@ func statePath(dir string) string { return filepath.Join(dir, "platform.json") }
 // writeState leaves the addresses for other processes; see ReadAddresses.
 func (p *Platform) writeState() error {
 	raw, err := json.MarshalIndent(Addresses{
-		Brokers: p.Brokers(), RegistryURL: p.RegistryURL(), ClickHouse: p.ClickHouseAddr(), Pids: p.Pids(),
+		Brokers: p.Brokers(), RegistryURL: p.RegistryURL(), ClickHouse: p.ClickHouseAddr(),
+		OwnClickHouse: p.credentials != nil, Pids: p.Pids(),
 	}, "", "  ")
 	if err != nil {
 		return err
@@ -318,6 +380,15 @@ func ReadAddresses(dir string) (Addresses, error) {
 		return a, fmt.Errorf("reading the addresses of the platform over %s: %w", dir, err)
 	}
 	return a, nil
+}
+
+func taken(ctx context.Context, port int) bool {
+	l, err := listen(ctx, port)
+	if err != nil {
+		return true
+	}
+	_ = l.Close() // nobody has connected to it
+	return false
 }
 
 func portOf(addr string) int {

@@ -72,7 +72,11 @@ func kafka(t *testing.T, p *embedded.Platform) *kgo.Client {
 
 func house(t *testing.T, p *embedded.Platform) driver.Conn {
 	t.Helper()
-	conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{p.ClickHouseAddr()}, Protocol: clickhouse.HTTP})
+	credentials, _ := p.Credentials()
+	conn, err := clickhouse.Open(&clickhouse.Options{
+		Addr: []string{p.ClickHouseAddr()}, Protocol: clickhouse.HTTP,
+		Auth: clickhouse.Auth{Username: credentials.Writer.Name, Password: credentials.Writer.Password},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +307,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	defer taken.Close()
 	port := taken.Addr().(*net.TCPAddr).Port
 	dir := t.TempDir()
-	if _, err := embedded.Start(t.Context(), embedded.Options{Dir: dir, ClickHousePort: port}); err == nil || !strings.Contains(err.Error(), "choose another port") {
+	if _, err := embedded.Start(t.Context(), embedded.Options{Dir: dir, ClickHousePort: embedded.Port{Number: port}}); err == nil || !strings.Contains(err.Error(), "taken by another program") {
 		t.Fatalf("error is %v", err)
 	}
 	p := start(t, dir) // the directory is free and the broker's end was clean

@@ -21,7 +21,9 @@ func (a *app) catalogCommand() *cobra.Command {
 --against-registry also every column and default against the newest schema of its
 topic. Without FILE the catalog of --catalog.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a.followPlatform(cmd)
+			if err := a.followPlatform(); err != nil {
+				return err
+			}
 			name := a.settings.Catalog
 			if len(args) == 1 {
 				name = args[0]

@@ -42,7 +42,9 @@ func (a *app) loadCommand() *cobra.Command {
 produces every record to its own topic and partition, in order. RECORDING is a
 folder, or the name of a built-in one: debezium-tryton, debezium-tryton-2.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a.followPlatform(cmd)
+			if err := a.followPlatform(); err != nil {
+				return err
+			}
 			n, err := a.load(cmd.Context(), args[0], rate)
 			if err != nil {
 				return err
@@ -114,7 +116,9 @@ feeds. --truth writes what every view must show, for ` + "`syncline verify --tru
 			if out != "" {
 				return a.generateFolder(cmd.Context(), f, out)
 			}
-			a.followPlatform(cmd)
+			if err := a.followPlatform(); err != nil {
+				return err
+			}
 			n, expected, err := a.generate(cmd.Context(), f)
 			if err != nil {
 				return err

@@ -133,7 +133,7 @@ How to look further:
 // withPipelines runs platform and pipelines around do.
 func (a *app) withPipelines(ctx context.Context, dir, catalogName string, do func(*child) error) (err error) {
 	var p *embedded.Platform
-	if p, err = a.startPlatform(ctx, dir); err != nil {
+	if p, err = a.startPlatform(ctx, embedded.Options{Dir: dir}); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Stop(context.WithoutCancel(ctx))) }()

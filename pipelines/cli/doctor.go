@@ -30,7 +30,9 @@ their partitions, transactions that hang, the registry, ClickHouse, disk space,
 the catalog. Each finding comes with its fix. Exit code 3 if something must be
 mended first.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a.followPlatform(cmd)
+			if err := a.followPlatform(); err != nil {
+				return err
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), 30*time.Second)
 			defer cancel()
 			return a.doctor(ctx)

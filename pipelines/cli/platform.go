@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"sync"
@@ -18,15 +19,36 @@ import (
 	"syncline/deploy/embedded"
 )
 
+// The flags of the platform's ports.
+const (
+	kafkaPort      = "kafka-port"
+	registryPort   = "registry-port"
+	clickhousePort = "clickhouse-port"
+)
+
 // startPlatform starts broker, registry and ClickHouse engine over dir and
 // points the settings at them.
-func (a *app) startPlatform(ctx context.Context, dir string) (*embedded.Platform, error) {
-	p, err := embedded.Start(ctx, embedded.Options{Dir: dir, Log: a.log, Progress: a.printer, ClickHouseAddr: os.Getenv("CLICKHOUSE_ADDR")})
+func (a *app) startPlatform(ctx context.Context, options embedded.Options) (*embedded.Platform, error) {
+	dir := options.Dir
+	options.Log, options.Progress, options.ClickHouseAddr = a.log, a.printer, os.Getenv("CLICKHOUSE_ADDR")
+	if a.given["clickhouse"] {
+		options.ClickHouseAddr = a.settings.ClickHouse
+	}
+	p, err := embedded.Start(ctx, options)
+	if taken, ok := errors.AsType[*embedded.PortTakenError](err); ok {
+		flag := map[string]string{embedded.BrokerName: kafkaPort, embedded.RegistryName: registryPort, embedded.EngineName: clickhousePort}[taken.Child]
+		return nil, environment("platform.port", "end that program, or give another --"+flag+"; 0 takes any free port", "%w", err)
+	}
 	if err != nil {
 		return nil, environment("platform.start", "read the message; logs are in "+dir+"/logs", "starting the embedded platform: %w", err)
 	}
 	a.settings.Brokers, a.settings.RegistryURL, a.settings.ClickHouse = p.Brokers(), p.RegistryURL(), p.ClickHouseAddr()
-	a.settings.Compression = "none" // loopback: compressing costs more than it saves
+	if c, own := p.Credentials(); own {
+		a.useCredentials(c)
+	}
+	if !a.given["compression"] {
+		a.settings.Compression = "none" // loopback: compressing costs more than it saves
+	}
 	return p, nil
 }
 
@@ -157,6 +179,7 @@ func (c *child) stop() error {
 
 func (a *app) upCommand() *cobra.Command {
 	var rebuild bool
+	var kafka, registry, house int
 	c := &cobra.Command{
 		Use: "up", GroupID: "start", Short: "Start the embedded platform and the pipelines, and stay",
 		Long: `Starts a broker, a schema registry and a ClickHouse engine on 127.0.0.1 as child
@@ -165,20 +188,57 @@ interrupt. A clean restart keeps everything. After an unclean end of the broker
 it says so: --rebuild forgets the embedded topics and tables, to be filled again
 from the sources.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), rebuild) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.refuseForUp(); err != nil {
+				return err
+			}
+			if cmd.Flags().Changed(clickhousePort) && (a.given["clickhouse"] || os.Getenv("CLICKHOUSE_ADDR") != "") {
+				return input("config.up", "leave one of the two out", "--%s is for the embedded ClickHouse, and another one is given (--clickhouse or CLICKHOUSE_ADDR)", clickhousePort)
+			}
+			for flag, number := range map[string]int{kafkaPort: kafka, registryPort: registry, clickhousePort: house} {
+				if number < 0 || number > 65535 {
+					return input("config.invalid", "correct --"+flag, "%s: must be 0 to 65535", flag)
+				}
+			}
+			port := func(flag string, number int) embedded.Port {
+				return embedded.Port{Number: number, OrNext: !cmd.Flags().Changed(flag)}
+			}
+			return a.up(cmd.Context(), embedded.Options{
+				Dir: a.settings.DataDir, BrokerPort: port(kafkaPort, kafka), RegistryPort: port(registryPort, registry), ClickHousePort: port(clickhousePort, house),
+			}, rebuild)
+		},
 	}
 	c.Flags().BoolVar(&rebuild, "rebuild", false, "forget all embedded topics and tables first")
+	c.Flags().IntVar(&kafka, kafkaPort, 9092, "port of Kafka; the next free one if it is taken and was not given, any with 0")
+	c.Flags().IntVar(&registry, registryPort, 8081, "port of the schema registry, likewise")
+	c.Flags().IntVar(&house, clickhousePort, 8123, "port of ClickHouse, likewise")
 	return c
 }
 
-func (a *app) up(ctx context.Context, rebuild bool) (err error) {
-	dir := a.settings.DataDir
+// refusedForUp lists the settings that up brings itself, with the reason.
+var refusedForUp = map[string]string{ //nolint:gochecknoglobals // a table
+	"brokers": "up starts a broker of its own", "registry_url": "up starts a registry of its own", "registry_user": "up's registry asks for no user",
+	"registry_password": "up's registry asks for no password", "slot": "up runs one process with all of the work", "replication": "up runs a single broker",
+}
+
+// refuseForUp refuses settings that were given and would count for nothing.
+func (a *app) refuseForUp() error {
+	for key, reason := range refusedForUp {
+		if a.given[key] {
+			return input("config.up", "leave it out, or use `syncline run`, which takes it", "%s is given, but %s", key, reason)
+		}
+	}
+	return nil
+}
+
+func (a *app) up(ctx context.Context, options embedded.Options, rebuild bool) (err error) {
+	dir := options.Dir
 	if rebuild {
 		if err := embedded.Wipe(dir); err != nil {
 			return environment("platform.wipe", "stop what runs over the directory", "%w", err)
 		}
 	}
-	p, err := a.startPlatform(ctx, dir)
+	p, err := a.startPlatform(ctx, options)
 	if err != nil {
 		return err
 	}
@@ -221,15 +281,32 @@ Stop with Ctrl-C.`, dir, s.Brokers[0], s.RegistryURL, s.ClickHouse, s.Database, 
 
 // followPlatform points the settings at a platform that runs over the data directory, if
 // one does and no address was given.
-func (a *app) followPlatform(cmd *cobra.Command) {
-	for _, name := range []string{"brokers", "registry-url", "clickhouse"} {
-		if cmd.Flags().Changed(name) || os.Getenv("SYNCLINE_"+envName(name)) != "" {
-			return
+func (a *app) followPlatform() error {
+	for _, key := range []string{"brokers", "registry_url", "clickhouse"} {
+		if a.given[key] {
+			return nil
 		}
 	}
 	at, err := embedded.ReadAddresses(a.settings.DataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // none runs: the defaults stand
+	}
 	if err != nil {
-		return // none runs: the defaults stand
+		return environment("platform.addresses", "stop what runs over the directory and start it again", "%w", err)
 	}
 	a.settings.Brokers, a.settings.RegistryURL, a.settings.ClickHouse = at.Brokers, at.RegistryURL, at.ClickHouse
+	if !at.OwnClickHouse {
+		return nil
+	}
+	c, err := embedded.ReadCredentials(a.settings.DataDir)
+	if err != nil {
+		return environment("platform.credentials", "as the message says; only the user who started the platform can read them", "%w", err)
+	}
+	a.useCredentials(c)
+	return nil
+}
+
+func (a *app) useCredentials(c embedded.Credentials) {
+	a.settings.ClickHouseUser, a.settings.ClickHousePassword = c.Writer.Name, Secret(c.Writer.Password)
+	a.reader = &c.Reader
 }

@@ -12,6 +12,8 @@ import (
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/spf13/cobra"
+
+	"syncline/deploy/embedded/chfront"
 )
 
 func (a *app) queryCommand() *cobra.Command {
@@ -24,7 +26,12 @@ payments, their *_lines, deals, facts, kpi_daily, feed_health, letters.`,
 		Example: `  syncline query "SELECT stage, count(), sum(amount) FROM deals GROUP BY stage"
   syncline query "SELECT * FROM deals WHERE order_number = '24'" -o json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a.followPlatform(cmd)
+			if err := a.followPlatform(); err != nil {
+				return err
+			}
+			if err := chfront.OnlyReads(args[0]); err != nil {
+				return a.queryFailure(&ch.Exception{Message: err.Error()})
+			}
 			conn, err := a.clickhouse()
 			if err != nil {
 				return err
@@ -69,13 +76,19 @@ func root(err error) error {
 	return err
 }
 
-// clickhouse opens a read-only connection to the database of the views.
+// clickhouse opens a connection to the database of the views that only reads: as
+// the reader of the embedded ClickHouse; elsewhere by a setting that no statement
+// can take back, whatever the user may do otherwise.
 func (a *app) clickhouse() (driver.Conn, error) {
 	s := &a.settings
+	auth := ch.Auth{Database: s.Database, Username: s.ClickHouseUser, Password: string(s.ClickHousePassword)}
+	if a.reader != nil {
+		auth.Username, auth.Password = a.reader.Name, a.reader.Password
+	}
 	conn, err := ch.Open(&ch.Options{
 		Addr: []string{s.ClickHouse}, Protocol: ch.HTTP, DialTimeout: 5 * time.Second, ReadTimeout: time.Minute,
-		Auth:     ch.Auth{Database: s.Database, Username: s.ClickHouseUser, Password: string(s.ClickHousePassword)},
-		Settings: ch.Settings{"readonly": "2"},
+		Auth:     auth,
+		Settings: ch.Settings{"readonly": "1"},
 	})
 	if err != nil {
 		return nil, input("config.clickhouse", "correct --clickhouse", "%w", err)

@@ -89,7 +89,9 @@ dropped logical types, namespaces. Exit code 4 where it is not.`,
 
 func (a *app) withRegistry(do func(*cobra.Command, []string, *registry.Remote) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		a.followPlatform(cmd)
+		if err := a.followPlatform(); err != nil {
+			return err
+		}
 		r, err := a.registryClient()
 		if err != nil {
 			return err

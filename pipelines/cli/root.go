@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syncline/deploy/embedded"
 	"syncline/pipelines"
 )
 
@@ -26,6 +27,8 @@ type app struct {
 
 	in       io.Reader
 	settings Settings
+	given    map[string]bool // keys of the settings that are not defaults
+	reader   *embedded.Login // of the embedded ClickHouse; nil with another
 	names    pipelines.Names // under the settings' prefix
 	config   string
 	log      *slog.Logger
@@ -116,6 +119,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.demoCommand(), a.upCommand(), a.runCommand(), a.doctorCommand(),
 		a.queryCommand(),
+		a.connectInfoCommand(),
 		a.verifyCommand(),
 		a.loadCommand(), a.generateCommand(), a.catalogCommand(), a.registryCommand(),
 	)
@@ -134,7 +138,7 @@ func (a *app) prepare(cmd *cobra.Command) error {
 		return input("usage.output", "use -o table or -o json", "no output format %q", a.format)
 	}
 	var err error
-	if a.settings, err = loadSettings(cmd.Flags(), a.config); err != nil {
+	if a.settings, a.given, err = loadSettings(cmd.Flags(), a.config); err != nil {
 		return err
 	}
 	if a.names, err = pipelines.NamesOf(a.settings.Prefix); err != nil {

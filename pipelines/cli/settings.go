@@ -98,9 +98,11 @@ func addSettings(flags *pflag.FlagSet) {
 	}
 }
 
-// loadSettings merges defaults, file, environment and flags.
-func loadSettings(flags *pflag.FlagSet, configFile string) (Settings, error) {
+// loadSettings merges defaults, file, environment and flags; given names the
+// settings that came from one of these three, by their keys.
+func loadSettings(flags *pflag.FlagSet, configFile string) (s Settings, given map[string]bool, err error) {
 	k := koanf.New(".")
+	given = map[string]bool{}
 	base := map[string]any{}
 	known := map[string]bool{}
 	d := reflect.ValueOf(defaults())
@@ -109,56 +111,58 @@ func loadSettings(flags *pflag.FlagSet, configFile string) (Settings, error) {
 		base[key], known[key] = d.Field(i).Interface(), true
 	}
 	if err := k.Load(confmap.Provider(base, "."), nil); err != nil {
-		return Settings{}, err
+		return s, nil, err
 	}
 	if configFile != "" {
 		only := koanf.New(".")
 		if err := only.Load(file.Provider(configFile), yaml.Parser()); err != nil {
-			return Settings{}, input("config.file", "check the path and the YAML", "reading %s: %w", configFile, err)
+			return s, nil, input("config.file", "check the path and the YAML", "reading %s: %w", configFile, err)
 		}
 		for _, key := range only.Keys() {
 			if !known[key] {
-				return Settings{}, input("config.unknown", "see `syncline help run` for the names", "%s: there is no setting %q", configFile, key)
+				return s, nil, input("config.unknown", "see `syncline help run` for the names", "%s: there is no setting %q", configFile, key)
 			}
+			given[key] = true
 		}
 		if err := k.Merge(only); err != nil {
-			return Settings{}, err
+			return s, nil, err
 		}
 	}
 	if addr := os.Getenv("CLICKHOUSE_ADDR"); addr != "" {
 		if err := k.Set("clickhouse", addr); err != nil {
-			return Settings{}, err
+			return s, nil, err
 		}
 	}
 	const prefix = "SYNCLINE_"
-	err := k.Load(env.Provider(".", env.Opt{Prefix: prefix, TransformFunc: func(key, value string) (string, any) {
+	err = k.Load(env.Provider(".", env.Opt{Prefix: prefix, TransformFunc: func(key, value string) (string, any) {
 		key = strings.ToLower(strings.TrimPrefix(key, prefix))
 		if !known[key] {
 			return "", nil
 		}
+		given[key] = true
 		if key == "brokers" {
 			return key, strings.Split(value, ",")
 		}
 		return key, value
 	}}), nil)
 	if err != nil {
-		return Settings{}, err
+		return s, nil, err
 	}
 	err = k.Load(posflag.ProviderWithFlag(flags, ".", k, func(f *pflag.Flag) (string, any) {
 		key := strings.ReplaceAll(f.Name, "-", "_")
 		if !f.Changed || !known[key] {
 			return "", nil
 		}
+		given[key] = true
 		return key, posflag.FlagVal(flags, f)
 	}), nil)
 	if err != nil {
-		return Settings{}, err
+		return s, nil, err
 	}
-	var s Settings
 	if err := k.Unmarshal("", &s); err != nil {
-		return Settings{}, input("config.invalid", "durations are written as 500ms or 1m, numbers plainly", "reading the settings: %w", err)
+		return s, nil, input("config.invalid", "durations are written as 500ms or 1m, numbers plainly", "reading the settings: %w", err)
 	}
-	return s, s.validate()
+	return s, given, s.validate()
 }
 
 func (s *Settings) validate() error {
@@ -186,15 +190,20 @@ func (s *Settings) validate() error {
 	return nil
 }
 
-// environ gives the settings that a child process needs, as environment.
+// environ gives all settings to a child process, as environment: a command line
+// would show the secrets to everybody on the machine.
 func (s *Settings) environ() []string {
-	return []string{
-		"SYNCLINE_BROKERS=" + strings.Join(s.Brokers, ","), "SYNCLINE_REGISTRY_URL=" + s.RegistryURL,
-		"SYNCLINE_CLICKHOUSE=" + s.ClickHouse, "SYNCLINE_DATABASE=" + s.Database, "SYNCLINE_CATALOG=" + s.Catalog,
-		"SYNCLINE_PREFIX=" + s.Prefix, "SYNCLINE_COMPRESSION=" + s.Compression, fmt.Sprintf("SYNCLINE_PARTITIONS=%d", s.Partitions),
-		"SYNCLINE_LOG_LEVEL=" + s.LogLevel, "SYNCLINE_PURGE_INTERVAL=" + s.PurgeInterval.String(),
+	v := reflect.ValueOf(*s)
+	list := make([]string, 0, v.NumField())
+	for i := range v.NumField() {
+		value := fmt.Sprint(v.Field(i).Interface())
+		switch x := v.Field(i).Interface().(type) {
+		case Secret:
+			value = string(x)
+		case []string:
+			value = strings.Join(x, ",")
+		}
+		list = append(list, "SYNCLINE_"+strings.ToUpper(v.Type().Field(i).Tag.Get("koanf"))+"="+value)
 	}
+	return list
 }
-
-// envName is a flag's name as the environment has it, without the prefix.
-func envName(flag string) string { return strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }

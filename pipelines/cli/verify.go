@@ -28,7 +28,9 @@ pipelines the time to finish what lies before them. Exit code 4 where there is a
 difference.`,
 		Example: "  syncline verify --recording debezium-tryton\n  syncline verify --truth truth.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a.followPlatform(cmd)
+			if err := a.followPlatform(); err != nil {
+				return err
+			}
 			var expected oracle.Expected
 			var err error
 			switch {

@@ -9,6 +9,12 @@
 // Native at the revision the client asks for, exceptions with code, status
 // and in-band framing, cancelling of queries whose client went away.
 //
+// Every query needs one of two kinds of login: a writer, or a reader, for whom the
+// engine runs under readonly = 1, which no parameter, header or clause changes.
+// GET only reads, whoever asks. Pages in a browser are kept away (package
+// loopback), files and the network are out of reach for everybody: by the
+// engine's grants (package engine), by refusal here, by the kernel (package sandbox).
+//
 // Refused with a message: sessions (session_id), external tables, and result
 // columns of type JSON, Dynamic, Variant, Object and AggregateFunction in
 // Native (cast them).

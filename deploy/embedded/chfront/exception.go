@@ -17,9 +17,11 @@ const (
 	codeNotImplemented     = 48
 	codeUnknownType        = 50
 	codeSyntaxError        = 62
+	codeReadonly           = 164
 	codeTooManyQueries     = 202
 	codeTooManyBytes       = 307
 	codeSessionNotFound    = 372
+	codeAccessDenied       = 497
 	codeAuthentication     = 516
 	codeUnknownCompression = 89
 	codeAborted            = 236
@@ -30,6 +32,7 @@ var codeNames = map[int]string{
 	codeUnknownType: "UNKNOWN_TYPE", codeSyntaxError: "SYNTAX_ERROR", codeTooManyQueries: "TOO_MANY_SIMULTANEOUS_QUERIES",
 	codeTooManyBytes: "TOO_MANY_BYTES", codeSessionNotFound: "SESSION_NOT_FOUND", codeAuthentication: "AUTHENTICATION_FAILED",
 	codeUnknownCompression: "UNKNOWN_COMPRESSION_METHOD", codeAborted: "ABORTED",
+	codeReadonly: "READONLY", codeAccessDenied: "ACCESS_DENIED",
 }
 
 // exception makes an error in the form the engine's own have.
@@ -54,7 +57,7 @@ func statusOf(code int) int {
 		return http.StatusNotFound
 	case 193, 194:
 		return http.StatusUnauthorized
-	case 192, 291, 497, codeAuthentication:
+	case 192, 291, codeAccessDenied, codeAuthentication:
 		return http.StatusForbidden
 	case 172, 223, codeTooManyBytes:
 		return http.StatusRequestEntityTooLarge

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"sort"
@@ -17,13 +16,13 @@ import (
 	"time"
 
 	"syncline/deploy/embedded/engine"
+	"syncline/deploy/embedded/loopback"
 )
 
-// Config says how a front serves. The zero value is usable.
+// Config says how a front serves. Without Logins it lets nobody in.
 type Config struct {
-	// User and Password are asked for if either is set; without them everyone who
-	// reaches the port is let in, which is meant for loopback only.
-	User, Password string
+	// Logins are the users. Every query needs one.
+	Logins []engine.Login
 	// MaxQueries is the queries that run at once; more wait, at most
 	// QueueWait. 0 means 8.
 	MaxQueries int
@@ -38,10 +37,7 @@ type Config struct {
 	// MaxExecution is the time one query may take, unless the client sets
 	// max_execution_time; 0 means 10 minutes.
 	MaxExecution time.Duration
-	// Hosts are names, besides loopback ones, a request may give as Host. The
-	// check keeps a web page of a foreign name away from a local engine.
-	Hosts []string
-	Log   *slog.Logger
+	Log          *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
@@ -82,18 +78,15 @@ func New(e *engine.Engine, config Config) *Front {
 	return &Front{config: config, engine: e, places: make(chan struct{}, config.MaxQueries), start: time.Now().UnixNano()}
 }
 
-// Server wraps the front in a server with header and idle time-outs; reading
-// and writing are bounded by the query time instead.
+// Server wraps the front in a server for this machine with header and idle
+// time-outs; reading and writing are bounded by the query time instead.
 func (f *Front) Server() *http.Server {
-	return &http.Server{Handler: f, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 2 << 20}
+	return &http.Server{Handler: loopback.Guard(f), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 2 << 20}
 }
 
-// ServeHTTP answers /ping, /replicas_status and queries on every other path.
+// ServeHTTP answers /ping and /replicas_status, which need no login, as on a
+// server, and queries on every other path.
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !f.hostAllowed(r.Host) {
-		http.Error(w, fmt.Sprintf("host %q is not served here: use 127.0.0.1 or localhost", r.Host), http.StatusMisdirectedRequest)
-		return
-	}
 	switch r.URL.Path {
 	case "/ping", "/replicas_status":
 		_, _ = io.WriteString(w, "Ok.\n")
@@ -110,25 +103,6 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (f *Front) hostAllowed(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	host = strings.Trim(host, "[]")
-	if strings.EqualFold(host, "localhost") || host == "" {
-		return true
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
-		return true
-	}
-	for _, allowed := range f.config.Hosts {
-		if strings.EqualFold(host, allowed) {
-			return true
-		}
-	}
-	return false
-}
-
 // place waits for one of the places for running queries.
 func (f *Front) place(ctx context.Context) (leave func(), err error) {
 	timer := time.NewTimer(f.config.QueueWait)
@@ -143,10 +117,9 @@ func (f *Front) place(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-func (f *Front) authorise(r *http.Request, values url.Values) error {
-	if f.config.User == "" && f.config.Password == "" {
-		return nil
-	}
+// authorise finds the login of a request: headers of ClickHouse, basic
+// authentication, or parameters of the URL, the first of them that is there.
+func (f *Front) authorise(r *http.Request, values url.Values) (engine.Login, error) {
 	user, password := values.Get("user"), values.Get("password")
 	if u, p, ok := r.BasicAuth(); ok {
 		user, password = u, p
@@ -157,16 +130,32 @@ func (f *Front) authorise(r *http.Request, values url.Values) error {
 	if user == "" {
 		user = "default"
 	}
-	expected := f.config.User
-	if expected == "" {
-		expected = "default"
+	var found *engine.Login
+	for i := range f.config.Logins {
+		l := &f.config.Logins[i]
+		sameUser := subtle.ConstantTimeCompare([]byte(user), []byte(l.Name))
+		samePassword := subtle.ConstantTimeCompare([]byte(password), []byte(l.Password))
+		if sameUser&samePassword == 1 {
+			found = l
+		}
 	}
-	sameUser := subtle.ConstantTimeCompare([]byte(user), []byte(expected))
-	samePassword := subtle.ConstantTimeCompare([]byte(password), []byte(f.config.Password))
-	if sameUser&samePassword != 1 {
-		return exception(codeAuthentication, "%s: Authentication failed: password is incorrect, or there is no user with such name", user)
+	if found == nil {
+		return engine.Login{}, exception(codeAuthentication, "%.100s: Authentication failed: password is incorrect, or there is no user with such name "+
+			"(`syncline connect-info` names the users)", user)
 	}
-	return nil
+	return *found, nil
+}
+
+// harmless tells the settings that a reader may give in the URL: they shape or
+// bound the result. In the statement a reader may give none.
+func harmless(name string) bool {
+	switch name {
+	case "max_execution_time", "max_result_rows", "max_result_bytes", "result_overflow_mode", "max_block_size", "extremes",
+		"session_timezone", "date_time_output_format", "send_progress_in_http_headers", "http_headers_progress_interval_ms",
+		"cancel_http_readonly_queries_on_client_close", "add_http_cors_header":
+		return true
+	}
+	return strings.HasPrefix(name, "output_format_") && name != "output_format_schema"
 }
 
 // reserved are URL parameters that are no settings.

@@ -47,11 +47,16 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	s := chfront.New(e, chfront.Config{}).Server()
+	s := chfront.New(e, chfront.Config{Logins: logins()}).Server()
 	go func() { _ = s.Serve(listener) }()
 	defer s.Close()
 	server = served{addr: listener.Addr().String(), engine: e}
 	return m.Run()
+}
+
+// logins are a writer whom every test may be without saying so, and a reader.
+func logins() []engine.Login {
+	return []engine.Login{{Name: "default"}, {Name: "reader", Password: "r'w", ReadOnly: true}}
 }
 
 func openEngine(dir string) (*engine.Engine, error) {
@@ -82,7 +87,7 @@ func serveChild(dir string) int {
 		return 1
 	}
 	fmt.Println(listener.Addr())
-	s := chfront.New(e, chfront.Config{}).Server()
+	s := chfront.New(e, chfront.Config{Logins: logins()}).Server()
 	go func() {
 		var b [1]byte
 		_, _ = os.Stdin.Read(b[:]) // the end of stdin ends the child cleanly

@@ -14,6 +14,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"syncline/deploy/embedded/chfront"
+	"syncline/deploy/embedded/engine"
 )
 
 func send(t *testing.T, method, address string, body io.Reader, headers ...string) (*http.Response, string) {
@@ -88,7 +89,7 @@ func TestErrors(t *testing.T) {
 		code, text              string
 	}{
 		{name: "unknown table", url: at("SELECT * FROM nowhere"), status: 404, code: "60", text: "nowhere"},
-		{name: "syntax", url: at("SELEC 1"), status: 400, code: "62", text: "Syntax error"},
+		{name: "syntax", method: "POST", url: at("SELEC 1"), status: 400, code: "62", text: "Syntax error"},
 		{name: "unknown setting", url: at("SELECT 1", "no_such_setting", "1"), status: 404, code: "115", text: "no_such_setting"},
 		{name: "unknown database", url: at("SELECT 1", "database", "nowhere"), status: 404, code: "81", text: "nowhere"},
 		{name: "setting name with SQL", url: at("SELECT 1", "a = 1, b", "1"), status: 400, code: "36", text: "Setting name"},
@@ -242,7 +243,7 @@ func waitFor(t *testing.T, what string, done func() bool) {
 }
 
 func TestAuthenticationAndLimits(t *testing.T) {
-	front := httptest.NewServer(chfront.New(server.engine, chfront.Config{User: "u", Password: "p'w", MaxInsertBytes: 1000, MaxQueryBytes: 500}))
+	front := httptest.NewServer(chfront.New(server.engine, chfront.Config{Logins: []engine.Login{{Name: "u", Password: "p'w"}}, MaxInsertBytes: 1000, MaxQueryBytes: 500}))
 	defer front.Close()
 	addr := strings.TrimPrefix(front.URL, "http://")
 	if res, _ := get(t, front.URL+"/?query=SELECT+1"); res.StatusCode != http.StatusForbidden {

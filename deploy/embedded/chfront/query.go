@@ -27,7 +27,10 @@ type query struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	values url.Values
-	out    *output
+	// reader says that the user may only read; readOnly, that the request may
+	// not do more: GET may not, whoever asks.
+	reader, readOnly bool
+	out              *output
 }
 
 func (q *query) serve() error {
@@ -37,9 +40,12 @@ func (q *query) serve() error {
 	if q.r.Method != http.MethodGet && q.r.Method != http.MethodPost {
 		return exception(codeNotImplemented, "Method %s is not offered: use GET or POST", q.r.Method)
 	}
-	if err := f.authorise(q.r, q.values); err != nil {
+	login, err := f.authorise(q.r, q.values)
+	if err != nil {
 		return err
 	}
+	q.reader = login.ReadOnly
+	q.readOnly = q.reader || q.r.Method == http.MethodGet
 	if q.values.Get("session_id") != "" {
 		return exception(codeSessionNotFound, "Sessions (session_id) are not offered by the embedded ClickHouse: every request is a session of its own")
 	}
@@ -50,8 +56,8 @@ func (q *query) serve() error {
 	if err != nil {
 		return err
 	}
-	if strings.TrimSpace(text) == "" {
-		return exception(codeSyntaxError, "Empty query")
+	if err := judge(text, q.reader, q.readOnly); err != nil {
+		return err
 	}
 	leave, err := f.place(q.r.Context())
 	if err != nil {
@@ -103,13 +109,29 @@ func (q *query) prepare(session *engine.Session, mark string, insert bool) ([]en
 		list = append(list, "max_insert_block_size = 1000000000", "min_insert_block_size_rows = 1000000000",
 			"min_insert_block_size_bytes = 0", "input_format_parallel_parsing = 0")
 	}
-	if q.r.Method == http.MethodGet && !q.values.Has("readonly") {
-		set = append(set, [2]string{"readonly", "2"})
-	}
 	for _, s := range set {
-		list = append(list, s[0]+" = "+quoted(s[1]))
+		switch {
+		case s[0] == "readonly" && q.readOnly:
+			// It is set below: less than asked for nobody gets by asking.
+			if s[1] != "1" && s[1] != "2" {
+				return nil, exception(codeReadonly, "Cannot modify 'readonly' setting in readonly mode")
+			}
+		case q.reader && !harmless(s[0]):
+			return nil, exception(codeReadonly, "Cannot modify '%s' setting in readonly mode", s[0])
+		default:
+			list = append(list, s[0]+" = "+quoted(s[1]))
+		}
 	}
-	return params, session.Exec("SET " + strings.Join(list, ", "))
+	if err := session.Exec("SET " + strings.Join(list, ", ")); err != nil || !q.readOnly {
+		return params, err
+	}
+	// Last, as from then on the engine itself lets no setting be changed (1), or
+	// any but this one (2), by whatever the statement says.
+	level := "2"
+	if q.reader || q.values.Get("readonly") == "1" {
+		level = "1"
+	}
+	return params, session.Exec("SET readonly = " + level)
 }
 
 // killWhenGone kills the query if the client disconnects before stop. It

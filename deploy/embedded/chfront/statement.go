@@ -9,42 +9,53 @@ type token struct {
 	depth      int // of parentheses
 }
 
+// is compares a word with a keyword.
+func (t token) is(keyword string) bool { return strings.EqualFold(t.text, keyword) }
+
 // tokens cuts a statement up far enough to find its clauses: quoted text
-// becomes one token of its own, comments vanish.
-func tokens(query string) []token {
-	var out []token
+// becomes one token of its own, comments vanish. sure is false where the engine
+// might cut differently: open quotes and comments, comments inside comments,
+// $tags$, backslashes and other than ASCII characters outside of quotes.
+func tokens(query string) (out []token, sure bool) {
 	depth := 0
+	sure = true
 	for i := 0; i < len(query); {
 		c := query[i]
 		switch {
 		case c == '-' && strings.HasPrefix(query[i:], "--"), c == '#' && (strings.HasPrefix(query[i:], "# ") || strings.HasPrefix(query[i:], "#!")):
 			n := strings.IndexByte(query[i:], '\n')
 			if n < 0 {
-				return out
+				return out, sure
 			}
 			i += n + 1
 		case strings.HasPrefix(query[i:], "/*"):
 			n := strings.Index(query[i+2:], "*/")
 			if n < 0 {
-				return out
+				return out, false
 			}
+			sure = sure && !strings.Contains(query[i+2:i+2+n], "/*")
 			i += n + 4
 		case c == '\'' || c == '"' || c == '`':
 			end := quoteEnd(query, i)
+			sure = sure && end > i+1 && query[end-1] == c
 			out = append(out, token{query[i:end], i, end, depth})
 			i = end
 		case isWord(c):
 			end := i
 			for end < len(query) && isWord(query[end]) {
+				sure = sure && query[end] < 0x80
 				end++
 			}
 			out = append(out, token{query[i:end], i, end, depth})
 			i = end
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v':
 			i++
 		default:
 			if c == ')' && depth > 0 {
 				depth--
+			}
+			if c == '$' || c == '\\' || c == '#' || c < ' ' {
+				sure = false
 			}
 			out = append(out, token{query[i : i+1], i, i + 1, depth})
 			if c == '(' {
@@ -53,7 +64,7 @@ func tokens(query string) []token {
 			i++
 		}
 	}
-	return out
+	return out, sure
 }
 
 func isWord(c byte) bool {
@@ -92,16 +103,16 @@ type shape struct {
 // then the end, a semicolon or SETTINGS. For an INSERT the first one at depth
 // 0 counts, as inline data may follow it.
 func shapeOf(query string) shape {
-	list := tokens(query)
+	list, _ := tokens(query)
 	s := shape{head: query}
 	if len(list) > 0 {
-		s.insert = strings.EqualFold(list[0].text, "INSERT")
+		s.insert = list[0].is("INSERT")
 	}
 	for i := len(list) - 2; i > 0; i-- {
-		if list[i].depth != 0 || !strings.EqualFold(list[i].text, "FORMAT") || !isWord(list[i+1].text[0]) {
+		if list[i].depth != 0 || !list[i].is("FORMAT") || !isWord(list[i+1].text[0]) {
 			continue
 		}
-		ends := i+2 == len(list) || list[i+2].text == ";" || strings.EqualFold(list[i+2].text, "SETTINGS")
+		ends := i+2 == len(list) || list[i+2].text == ";" || list[i+2].is("SETTINGS")
 		if !s.insert && !ends {
 			continue
 		}

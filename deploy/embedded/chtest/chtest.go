@@ -65,7 +65,7 @@ func Start(addr *string) (stop func(), err error) {
 		_ = os.RemoveAll(dir)
 		return nil, err
 	}
-	server := chfront.New(e, chfront.Config{}).Server()
+	server := chfront.New(e, chfront.Config{Logins: []engine.Login{{Name: "default"}}}).Server()
 	go func() { _ = server.Serve(listener) }()
 	*addr = listener.Addr().String()
 	return func() {

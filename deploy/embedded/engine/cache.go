@@ -86,7 +86,8 @@ func UserCache(progress io.Writer) (Cache, error) {
 }
 
 // Library returns the path of libchdb.so, fetching it through npm if it is not
-// there. The file appears in one step and only after its checksum was right.
+// there or is not the pinned one any more. The file appears in one step and only
+// after its checksum was right.
 func (c Cache) Library(ctx context.Context) (string, error) {
 	if c.platform == "" {
 		c.platform = runtime.GOOS + "/" + runtime.GOARCH
@@ -105,8 +106,8 @@ func (c Cache) Library(ctx context.Context) (string, error) {
 	}
 	home := filepath.Join(c.Dir, libraryVersion+"-"+strings.ReplaceAll(c.platform, "/", "-"))
 	path := filepath.Join(home, "libchdb.so")
-	if present(path, a.size) {
-		return path, nil
+	if good, err := present(path, a); good || err != nil {
+		return path, err
 	}
 	if err := os.MkdirAll(home, 0o755); err != nil {
 		return "", fmt.Errorf("making the cache for the ClickHouse library: %w", err)
@@ -116,18 +117,16 @@ func (c Cache) Library(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("waiting for another process that fetches the ClickHouse library: %w", err)
 	}
 	defer unlock()
-	if present(path, a.size) { // that process was quicker
-		return path, nil
+	if good, err := present(path, a); good || err != nil { // that process was quicker
+		return path, err
+	}
+	if _, err := os.Lstat(path); err == nil {
+		fmt.Fprintf(c.Progress, "%s is not the pinned ClickHouse library (checksum): it is replaced\n", path)
 	}
 	if err := c.fetch(ctx, a, home, path); err != nil {
 		return "", fmt.Errorf("fetching the ClickHouse library (npm %s@%s): %w", a.pack, libraryVersion, err)
 	}
 	return path, nil
-}
-
-func present(path string, size int64) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular() && info.Size() == size
 }
 
 func (c Cache) fetch(ctx context.Context, a artifact, home, path string) error {
@@ -170,6 +169,7 @@ func (c Cache) fetch(ctx context.Context, a artifact, home, path string) error {
 	if err := os.Rename(unpacked, path); err != nil {
 		return err
 	}
+	noteChecked(path, a.sha256)
 	fmt.Fprintf(c.Progress, "the ClickHouse engine is in the cache (%d MB, %.0f s)\n", a.size>>20, time.Since(begun).Seconds())
 	return nil
 }

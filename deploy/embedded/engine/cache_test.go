@@ -8,6 +8,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -179,4 +180,73 @@ func TestChooseTakesTheFirstWayThatWorks(t *testing.T) {
 	if _, err := Choose(t.Context(), "", cache, log); err == nil || !strings.Contains(err.Error(), "CLICKHOUSE_ADDR") || !strings.Contains(err.Error(), "npm") {
 		t.Errorf("without any way the error is %v", err)
 	}
+}
+
+// The library is code that is loaded: what lies in the cache counts only with
+// its checksum, which is not taken again as long as the file is the same one.
+func TestLibraryIsCheckedByItsChecksum(t *testing.T) {
+	archive, pinned := archived(t, "the library")
+	command, calls := npm(t, archive, "")
+	var progress bytes.Buffer
+	cache := Cache{Dir: t.TempDir(), Npm: command, Progress: &progress, platform: "linux/amd64", pinned: &pinned}
+	path, err := cache.Library(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	library := func(want string, fetches int) {
+		t.Helper()
+		if _, err := cache.Library(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		content, err := os.ReadFile(path)
+		if err != nil || string(content) != want {
+			t.Errorf("the library holds %q, %v; want %q", content, err, want)
+		}
+		said, err := os.ReadFile(calls)
+		if n := strings.Count(string(said), "\n"); err != nil || n != fetches {
+			t.Errorf("npm was called %d times, %v; want %d", n, err, fetches)
+		}
+	}
+	replace := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Same place, size and time: taken for the same, without reading it.
+	replace("the lobster")
+	if err := os.Chtimes(path, at.ModTime(), at.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	library("the lobster", 1)
+	// Another time, and another file at its place: read, and replaced.
+	replace("the lobster")
+	library("the library", 2)
+	if !strings.Contains(progress.String(), "is not the pinned ClickHouse library") {
+		t.Errorf("the replacement was not said: %s", &progress)
+	}
+	beside := path + ".new"
+	if err := os.WriteFile(beside, []byte("the lobster"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chtimes(beside, at.ModTime(), at.ModTime()), os.Rename(beside, path)); err != nil {
+		t.Fatal(err)
+	}
+	library("the library", 3)
+	// A note that is lost or nonsense costs a look, no fetch.
+	if err := os.WriteFile(checkedPath(path), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	library("the library", 3)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc/hostname", path); err != nil {
+		t.Fatal(err)
+	}
+	library("the library", 4)
 }

@@ -12,6 +12,8 @@ type Config struct {
 	// MaxThreads is the threads of one query unless the client says
 	// otherwise; 0 means 2.
 	MaxThreads int
+	// Logins are a server's users. The library has none: see package chfront.
+	Logins []Login
 }
 
 func (c Config) withDefaults() Config {

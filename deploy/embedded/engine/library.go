@@ -43,6 +43,10 @@ func Open(path string, config Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	configFile, err := writeLibraryConfig(dir)
+	if err != nil {
+		return nil, err
+	}
 	// Go's runtime owns the signals of this process.
 	lib.setSignals(false)
 	session := []string{
@@ -54,6 +58,7 @@ func Open(path string, config Config) (*Engine, error) {
 		"--allow_introspection_functions=0",
 	}
 	boot := append([]string{
+		"--config-file=" + configFile,
 		"--max_server_memory_usage=" + strconv.FormatInt(config.MaxMemory, 10),
 		"--mark_cache_size=" + strconv.Itoa(64<<20),
 		"--index_mark_cache_size=" + strconv.Itoa(16<<20),

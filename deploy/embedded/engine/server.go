@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -30,7 +29,8 @@ type Server struct {
 const startWait = 60 * time.Second
 
 // StartServer runs the binary as a server on loopback, with only the HTTP
-// interface, over config.Dir, and waits until it answers. port 0 takes a free one.
+// interface and only config.Logins as users, over config.Dir, and waits until it
+// answers. port 0 takes a free one.
 func StartServer(ctx context.Context, binary string, config Config, port int) (*Server, error) {
 	config = config.withDefaults()
 	dir, err := filepath.Abs(config.Dir)
@@ -46,10 +46,10 @@ func StartServer(ctx context.Context, binary string, config Config, port int) (*
 		}
 	}
 	path := filepath.Join(dir, "config.xml")
-	if err := os.WriteFile(path, serverConfig(dir, config, port), 0o600); err != nil {
-		return nil, fmt.Errorf("writing the server's configuration: %w", err)
+	if err := writeServerConfig(path, dir, config, port); err != nil {
+		return nil, err
 	}
-	s := &Server{Addr: net.JoinHostPort("127.0.0.1", fmt.Sprint(port)), done: make(chan struct{})}
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), done: make(chan struct{})}
 	s.cmd = exec.Command(binary, "server", "--config-file="+path)
 	s.cmd.Dir = dir
 	s.cmd.Stdout, s.cmd.Stderr = os.Stderr, os.Stderr
@@ -138,44 +138,15 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// serverConfig is the least a server starts with; it has no users file, the
-// one user is default without a password, on loopback.
-func serverConfig(dir string, config Config, port int) []byte {
-	type raw struct {
-		Inner string `xml:",innerxml"`
+// writeServerConfig writes the least a server starts with, its users included.
+func writeServerConfig(path, dir string, config Config, port int) error {
+	logger := node("logger", leaf("level", "warning"), leaf("log", filepath.Join(dir, "server.log")), leaf("size", "10M"), leaf("count", "2"))
+	elements := []element{
+		logger, leaf("http_port", strconv.Itoa(port)), leaf("listen_host", "127.0.0.1"),
+		leaf("path", dir+"/data/"), leaf("tmp_path", dir+"/tmp/"), leaf("user_files_path", dir+"/user_files/"),
+		leaf("max_server_memory_usage", strconv.FormatInt(config.MaxMemory, 10)), leaf("mark_cache_size", strconv.Itoa(64<<20)),
+		control(), node("user_directories", node("users_xml", leaf("path", path))),
 	}
-	c := struct {
-		XMLName xml.Name `xml:"clickhouse"`
-		Logger  struct {
-			Level string `xml:"level"`
-			Log   string `xml:"log"`
-			Size  string `xml:"size"`
-			Count int    `xml:"count"`
-		} `xml:"logger"`
-		HTTPPort   int    `xml:"http_port"`
-		ListenHost string `xml:"listen_host"`
-		Path       string `xml:"path"`
-		TmpPath    string `xml:"tmp_path"`
-		MaxMemory  int64  `xml:"max_server_memory_usage"`
-		MarkCache  int64  `xml:"mark_cache_size"`
-		Profiles   struct {
-			Default struct {
-				MaxThreads  int `xml:"max_threads"`
-				AsyncInsert int `xml:"async_insert"`
-			} `xml:"default"`
-		} `xml:"profiles"`
-		Users  raw `xml:"users"`
-		Quotas raw `xml:"quotas"`
-		Dirs   raw `xml:"user_directories"`
-	}{HTTPPort: port, ListenHost: "127.0.0.1", Path: dir + "/data/", TmpPath: dir + "/tmp/", MaxMemory: config.MaxMemory, MarkCache: 64 << 20}
-	c.Logger.Level, c.Logger.Log, c.Logger.Size, c.Logger.Count = "warning", filepath.Join(dir, "server.log"), "10M", 2
-	c.Profiles.Default.MaxThreads = config.MaxThreads
-	c.Users.Inner = "<default><password></password><networks><ip>127.0.0.1</ip><ip>::1</ip></networks>" +
-		"<profile>default</profile><quota>default</quota></default>"
-	c.Quotas.Inner = "<default></default>"
-	var path strings.Builder
-	_ = xml.EscapeText(&path, []byte(filepath.Join(dir, "config.xml"))) // memory takes every write
-	c.Dirs.Inner = "<users_xml><path>" + path.String() + "</path></users_xml>"
-	out, _ := xml.MarshalIndent(c, "", "  ") // plain structs always marshal
-	return append(out, '\n')
+	defaults := []element{leaf("max_threads", strconv.Itoa(config.MaxThreads)), leaf("async_insert", "0")}
+	return writeConfig(path, append(elements, access(defaults, serverUsers(config.Logins)...)...)...)
 }

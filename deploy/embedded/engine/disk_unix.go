@@ -2,7 +2,12 @@
 
 package engine
 
-import "golang.org/x/sys/unix"
+import (
+	"io/fs"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // freeSpace is what an ordinary user may still write, in bytes.
 func freeSpace(dir string) (uint64, bool) {
@@ -11,4 +16,12 @@ func freeSpace(dir string) (uint64, bool) {
 		return 0, false
 	}
 	return s.Bavail * uint64(s.Bsize), true
+}
+
+// inode numbers a file within its file system; 0 if it has no number.
+func inode(info fs.FileInfo) uint64 {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return s.Ino
+	}
+	return 0
 }

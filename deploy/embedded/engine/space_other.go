@@ -1,5 +1,0 @@
-//go:build !unix
-
-package engine
-
-func freeSpace(string) (uint64, bool) { return 0, false }
