@@ -117,7 +117,7 @@ func (a *app) root() *cobra.Command {
 		a.demoCommand(), a.upCommand(), a.runCommand(), a.doctorCommand(),
 		a.queryCommand(),
 		a.verifyCommand(),
-		a.loadCommand(), a.generateCommand(), a.catalogCommand(), a.registryCommand(),
+		a.loadCommand(), a.generateCommand(), a.catalogCommand(), a.registryCommand(), a.feedsCommand(),
 	)
 	hideSettings(root)
 	return root
