@@ -40,7 +40,7 @@ var (
 	}
 	texts = []any{
 		"", "0", " ", "a/b", "\x00", "a\x00b", "\xff\xfe", "NaN", "-infinity", "infinity", "0001-01-01T00:00:00Z", "9999-12-31", "+292278994-08-16T23:00:00Z", "2026-11-22T10:00:00Z",
-		"1e400", "0.0000123456", strings.Repeat("9", 60), strings.Repeat("x", 700), strings.Repeat("ü", 40_000), "sale.opportunity,1", "sale.opportunity,", "CRM-900", "C#900", "true", "null", "900",
+		"1e400", "0.0000123456", strings.Repeat("9", 60), strings.Repeat("x", 700), strings.Repeat("ü", 40_000), strings.Repeat("long ", 12_999), "sale.opportunity,1", "sale.opportunity,", "CRM-900", "C#900", "true", "null", "900",
 		"__debezium_unavailable_value",
 	}
 	unscaled = []any{

@@ -3,12 +3,13 @@ package pipelines
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"syncline/pipelines/catalog"
 	"syncline/processors/intake"
 	"syncline/schemas/projection"
 	"syncline/schemas/registry"
@@ -146,27 +147,50 @@ func (p *plans) get(key planKey, compile func(*projection.Schema) (*projection.P
 	return known.plan, known.err
 }
 
-// checkNewest holds the newest schema of every source against the catalog and
-// says what will make its table wait. It is a warning before the first record;
-// a registry that does not answer is none.
-func checkNewest(ctx context.Context, schemas Schemas, sources []*intake.Source, log *slog.Logger) {
+// SchemaMisfit says that a topic's newest schema does not give what the catalog
+// maps, so that records of it wait unless that was accepted.
+type SchemaMisfit struct {
+	Topic   string
+	Reason  string // intake.ReasonColumnGone or intake.ReasonKind, of the first column
+	Message string
+}
+
+// CheckNewest holds the newest schema of every source against the catalog.
+// Topics without a schema fit.
+func CheckNewest(ctx context.Context, c *catalog.Catalog, schemas Schemas) ([]SchemaMisfit, error) {
+	sources, err := c.Sources()
+	if err != nil {
+		return nil, err
+	}
+	var out []SchemaMisfit
 	for _, src := range sources {
 		v, err := schemas.Latest(ctx, src.Topic+"-value")
 		if errors.Is(err, registry.ErrRejected) {
 			continue // no schema yet
 		}
 		if err != nil {
-			log.Warn("the sources' schemas could not be checked", "error", err)
-			return
+			return out, fmt.Errorf("asking for the schema of %s: %w", src.Topic, err)
 		}
 		s, err := projection.Parse(v.Schema)
 		if err != nil {
-			log.Warn("a source's schema cannot be read", "topic", src.Topic, "id", v.ID, "error", err)
-			continue
+			continue // its records will be letters
 		}
 		misfits := slices.DeleteFunc(src.Misfits(s), func(m intake.Misfit) bool { return slices.Contains(src.Gone, m.Column) })
 		if len(misfits) > 0 {
-			log.Warn(misfit(src.Topic, v.ID, misfits).text)
+			e := misfit(src.Topic, v.ID, misfits)
+			out = append(out, SchemaMisfit{Topic: src.Topic, Reason: e.first.Reason, Message: e.text})
 		}
+	}
+	return out, nil
+}
+
+// warnOfMisfits says before the first record what its table will wait for.
+func warnOfMisfits(ctx context.Context, c *Config) {
+	found, err := CheckNewest(ctx, c.Catalog, c.Schemas)
+	for _, m := range found {
+		c.Log.Warn("a source's schema does not fit the catalog", "reason", m.Reason, "error", m.Message)
+	}
+	if err != nil {
+		c.Log.Warn("the sources' schemas could not be checked", "error", err)
 	}
 }

@@ -113,6 +113,44 @@ func TestColumnGoneMakesTheTableWait(t *testing.T) {
 	}
 }
 
+// Once somebody has accepted that the column is gone, the table goes on from
+// where it stood, also in tasks that are made anew.
+func TestColumnGoneIsAccepted(t *testing.T) {
+	w, deals, _ := sales(t, asItIs, dealColumns())
+	w.driver.Aborts, w.driver.Crashes = 0.3, 0.3
+	deals.tell(t, "c", deal(1, "value", 5000.0))
+	w.run(t)
+	deals.reshape(t, without(dealColumns(), "value"))
+	deals.tell(t, "u", deal(1, "title", "Big"))
+	if err := w.driver.Steps(40); err != nil {
+		t.Fatal(err)
+	}
+	c, err := catalog.Open("catalog/company.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for column, says := range map[string]string{"deal_id": "of the key", "worth": "no mapping uses"} {
+		if _, err := pipelines.AcceptGone(c, dealsTopic, column); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("accepting %s: %v", column, err)
+		}
+	}
+	if _, err := pipelines.AcceptGone(c, "cdc.crm.sales.dreams", "value"); err == nil {
+		t.Error("a topic that the catalog does not have was taken")
+	}
+	i, err := pipelines.AcceptGone(c, dealsTopic, "value")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.ID = "1"
+	w.driver.Instruct(&i)
+	w.run(t)
+	deals.tell(t, "c", deal(2))
+	w.run(t)
+	if got := w.amounts(t); got != "1=5000 2=null" || len(w.driver.Waits()) > 0 {
+		t.Errorf("%s, waits %v", got, w.driver.Waits())
+	}
+}
+
 // What the catalog says is gone reads as not sent.
 func TestColumnGoneAsTheCatalogSays(t *testing.T) {
 	w, deals, log := sales(t, func(s string) string {

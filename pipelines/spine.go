@@ -71,7 +71,7 @@ func Build(ctx context.Context, c Config) (*Spine, error) {
 	if err != nil {
 		return nil, err
 	}
-	checkNewest(ctx, c.Schemas, sources, c.Log)
+	warnOfMisfits(ctx, &c)
 	accounts := c.Catalog.AccountConfig()
 	plans := &plans{schemas: c.Schemas, byID: map[planKey]plan{}, ctx: ctx}
 	byTopic := map[string]*intake.Source{}

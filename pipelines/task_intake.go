@@ -160,6 +160,11 @@ func (t *intakeTask) Advance(int, run.Emitter) (bool, error) { return false, nil
 
 func (t *intakeTask) Reset() {
 	t.op.Reset()
+	t.readSchemas()
+}
+
+// readSchemas takes in what the task's state says of its writers' schemas.
+func (t *intakeTask) readSchemas() {
 	t.decoder = decoder{values: map[int]*projection.Plan{}, keys: map[int]*projection.Plan{}, gone: t.op.Gone(), gaveUp: t.op.GaveUp()}
 }
 

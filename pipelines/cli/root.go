@@ -121,7 +121,7 @@ func (a *app) root() *cobra.Command {
 		a.queryCommand(),
 		a.connectInfoCommand(),
 		a.verifyCommand(),
-		a.loadCommand(), a.generateCommand(), a.catalogCommand(), a.registryCommand(),
+		a.loadCommand(), a.generateCommand(), a.catalogCommand(), a.registryCommand(), a.feedsCommand(),
 	)
 	hideSettings(root)
 	return root

@@ -166,6 +166,9 @@ func (d *Driver) Steps(n int) error {
 	return nil
 }
 
+// maxDrivenBytes is Config.MaxRecordBytes by default.
+const maxDrivenBytes = 1 << 20
+
 // maxWaits is how often a waiting record is tried before the driver gives it up
 // as idle; each try tells the task that a second has passed.
 const maxWaits = 120
@@ -319,6 +322,9 @@ func (d *Driver) transact(t *driven) error {
 		count, ok := d.counts[e.topic]
 		if !ok || !slices.ContainsFunc(t.hop.Outputs, func(o Topic) bool { return o.Name == e.topic }) {
 			return fmt.Errorf("hop %s writes %s, which it has not declared", t.hop.Name, e.topic)
+		}
+		if n := len(e.key) + len(e.value); n > maxDrivenBytes {
+			return fmt.Errorf("hop %s writes a record of %d bytes to %s, the limit is %d", t.hop.Name, n, e.topic, maxDrivenBytes)
 		}
 		d.append(e.topic, PartitionOf(e.partitionKey, count), e.key, e.value, stamp)
 	}

@@ -200,9 +200,9 @@ func (m Misfit) Explain(topic string, id int) string {
 	if m.Likely != "" {
 		s += fmt.Sprintf("; is it called %q now?", m.Likely)
 	}
-	s += "; its records wait. Correct the mapping in the catalog"
+	s += "; records of this schema wait until the mapping in the catalog is corrected"
 	if !m.Key {
-		s += fmt.Sprintf(", or go on without the column (known values stay): syncline feeds accept %s --column-gone %s", topic, m.Column)
+		s += fmt.Sprintf(", or the column accepted as gone (known values stay): syncline feeds accept %s --column-gone %s", topic, m.Column)
 	}
 	return s
 }

@@ -58,7 +58,7 @@ func TestMisfits(t *testing.T) {
 		{"renamed, another kind beside it", append(with(good(), "created", ""), `created_by {"type":"bytes"}`, `created_ts `+micros), ReasonColumnGone, []string{`"created"`, `"created_ts"`}},
 		{"gone without a likely name", with(good(), "changed", ""), ReasonColumnGone, []string{`"changed"`}},
 		{"party gone", with(good(), "party", ""), ReasonColumnGone, []string{`"party"`}},
-		{"key gone", with(good(), "id", ""), ReasonColumnGone, []string{`"id"`, "Correct the mapping in the catalog"}},
+		{"key gone", with(good(), "id", ""), ReasonColumnGone, []string{`"id"`, "until the mapping in the catalog is corrected"}},
 		{"creation time as text", with(good(), "created", `"string"`), "", nil},
 		{"creation time as date", with(good(), "created", `{"type":"int","logicalType":"date"}`), "", nil},
 		{"creation time as number", with(good(), "created", `"long"`), ReasonKind, []string{`"created"`, "of kind int", "time of the milestone created", "{time: {path: created, unit: s}}"}},

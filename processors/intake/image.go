@@ -24,7 +24,8 @@ type header struct {
 	op       string
 	snapshot bool
 	pos      change.Position
-	micros   int64 // commit time; of a snapshot row, when it was read
+	micros   int64 // commit time; of a snapshot row, when it was read; 0 for none
+	untimed  error // why micros is none
 	id       string
 }
 
@@ -57,7 +58,10 @@ func (s *Source) header(img Image) (header, error) {
 		h.micros = img[wantMillis].Int * 1000
 	}
 	if err := canonical.BoundedTime(h.micros); err != nil {
-		return h, fmt.Errorf("source.ts_us and ts_ms: %w", err)
+		h.micros, h.untimed = 0, fmt.Errorf("source.ts_us and ts_ms: %w", err)
+		if len(s.Epochs) > 0 {
+			return h, h.untimed // it would decide the epoch
+		}
 	}
 	h.pos = change.Position{LSN: img[wantLSN].Int, Streamed: !h.snapshot}
 	if !h.snapshot && !img[wantOrder].IsNull() {

@@ -197,6 +197,25 @@ func TestRefusedMilestone(t *testing.T) {
 	}
 }
 
+// A commit time that is none leaves the row without it, unless it had to tell the
+// epoch.
+func TestRefusedCommitTime(t *testing.T) {
+	w := tell(t, invoices())
+	img := w.image(opCreate, map[string]change.Value{"state": change.OfString("p"), "number": change.OfString("7")})
+	img[wantMicros] = change.OfInt(1 << 62)
+	w.wants(w.again(img), change.Park, change.RefusedCommit, change.RefusedCreated, change.RefusedInvoiced)
+	if r := w.last(); r.Field(canonical.InvoiceNumber).Text() != "7" || !r.Times[change.Created].IsZero() || r.Commit.Micros != 0 {
+		t.Errorf("%+v", r)
+	}
+	w.wants(w.apply(opUpdate, map[string]change.Value{"state": change.OfString("p")}), change.Pass, change.RefusedCreated, change.RefusedInvoiced)
+	src := invoices()
+	src.Epochs = []Epoch{{Number: 1, Since: 5}}
+	w = tell(t, src)
+	if v := w.again(img); v.Reason != ReasonEnvelope || len(w.rows) > 0 {
+		t.Errorf("%+v, rows %v", v, w.rows)
+	}
+}
+
 // The same image is judged once, unless what refused it has been mended.
 func TestRefusedImageAgain(t *testing.T) {
 	src := lines()

@@ -181,7 +181,7 @@ func (k *Intake) overtakenTimes(h header, img Image, phase string, old *change.R
 func (k *Intake) commit(h header, img Image) change.Instant {
 	at, err := instant(h, img, k.src.Changed)
 	if err != nil {
-		k.refuse(change.RefusedCommit, err)
+		k.refuse(change.RefusedCommit, fmt.Errorf("commit time: %w", err))
 		return change.Instant{Micros: h.micros, Approximate: true}
 	}
 	return at
@@ -192,7 +192,7 @@ func (k *Intake) commit(h header, img Image) change.Instant {
 // snapshot row without any has the time when it was read.
 func instant(h header, img Image, columns []TimeColumn) (change.Instant, error) {
 	if !h.snapshot {
-		return change.Instant{Micros: h.micros}, nil
+		return change.Instant{Micros: h.micros}, h.untimed
 	}
 	for i := range columns {
 		v := img[columns[i].column]
@@ -208,7 +208,7 @@ func instant(h header, img Image, columns []TimeColumn) (change.Instant, error) 
 		}
 		return change.Instant{Micros: v.Int, Approximate: true}, nil
 	}
-	return change.Instant{Micros: h.micros, Approximate: true}, nil
+	return change.Instant{Micros: h.micros, Approximate: true}, h.untimed
 }
 
 // sameFields reports whether what Since watches is unchanged: the document and

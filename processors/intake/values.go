@@ -173,7 +173,10 @@ func (r reading) convert(v change.Value) (change.Value, error) {
 
 // toText is the text of a value that is shown; an id's is that of Text.
 func (r reading) toText(v change.Value) (change.Value, error) {
-	if r.id {
+	switch {
+	case v.Kind == change.Int:
+		return change.Value{Kind: change.String, Bytes: strconv.AppendInt(nil, v.Int, 10)}, nil // most ids
+	case r.id:
 		t, err := Text(v)
 		return change.OfString(t), err
 	}

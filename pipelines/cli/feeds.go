@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os/user"
+
+	"github.com/spf13/cobra"
+
+	"syncline/pipelines"
+	"syncline/pipelines/run"
+)
+
+func (a *app) feedsCommand() *cobra.Command {
+	c := &cobra.Command{Use: "feeds", GroupID: "operate", Short: "Decide what a source's table that waits shall do"}
+	c.AddCommand(a.feedsAcceptCommand())
+	return c
+}
+
+func (a *app) feedsAcceptCommand() *cobra.Command {
+	var column, why string
+	c := &cobra.Command{
+		Use: "accept TOPIC --column-gone COLUMN", Short: "Let a table go on without a mapped column", Args: cobra.ExactArgs(1),
+		Long: `A table waits where its schema does not have a mapped column, or has it in a kind
+that the mapping cannot take. With this it goes on, and the column reads as not
+sent wherever a schema does not give it: known values stay, new rows have none.
+Nothing else can be said by it: a renamed column is corrected in the catalog.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if column == "" {
+				return input("usage.column", "say --column-gone COLUMN", "what is accepted is not said")
+			}
+			a.followPlatform(cmd)
+			return a.acceptGone(cmd.Context(), args[0], column, why)
+		},
+	}
+	c.Flags().StringVar(&column, "column-gone", "", "the mapped column that the source does not have any more")
+	c.Flags().StringVar(&why, "why", "", "the reason, kept with the instruction")
+	return c
+}
+
+func (a *app) acceptGone(ctx context.Context, topic, column, why string) error {
+	cat, err := loadCatalog(a.settings.Catalog)
+	if err != nil {
+		return err
+	}
+	i, err := pipelines.AcceptGone(cat, topic, column)
+	if err != nil {
+		return input("feeds.accept", "take topic and column from the message of the table that waits (`syncline doctor`)", "%w", err)
+	}
+	i.Why = why
+	if who, err := user.Current(); err == nil {
+		i.Who = who.Username
+	}
+	if i, err = run.Instruct(ctx, a.engine(), i); err != nil {
+		return environment("feeds.accept", "is the broker up? see `syncline doctor`", "%w", err)
+	}
+	return a.answer("feeds accept", fmt.Sprintf("column %s of %s counts as gone (instruction %s)", column, topic, i.ID),
+		map[string]string{"topic": topic, "column": column, "instruction": i.ID})
+}
