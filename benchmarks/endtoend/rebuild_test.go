@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"os"
@@ -77,57 +78,103 @@ func TestRebuildAfterAChangedMapping(t *testing.T) {
 	p.settle()
 	w.check(expected)
 	before := w.canonicalRecords()
-	described, versions := w.descriptions()
-	if described == 0 {
-		t.Fatal("no opportunity has a description, so the test shows nothing")
+	described, versions := w.sums("canonical_opportunity", "description IS NOT NULL")
+	plans, planVersions := w.sums("canonical_product", "system = 'subs'")
+	if described == 0 || plans == 0 {
+		t.Fatal("nothing that the change concerns, so the test shows nothing")
 	}
 	p.term()
 
-	w.catalog = w.changedCatalog("      description: title\n", "")
-	for i := range 4 {
+	original := w.catalog
+	w.catalog = w.changedCatalog("      description: title\n", "", "cdc.subs.abo.plans", "cdc.subs.abo.not_there")
+	for _, at := range []string{"waiting for the processes", "knows the last versions", "records left", "publishing what differs"} {
 		p = w.start()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+3*i)*time.Second)
-		cmd := exec.CommandContext(ctx, os.Args[0], "rebuild", "all", "--apply", w.plan()) //nolint:gosec // the test binary, killed when the time is over
-		cmd.Env = w.environ()
-		out, err := cmd.CombinedOutput()
-		cancel()
-		t.Logf("round %d: %v\n%s", i, err, out)
+		w.cutOff(at)
 		p.kill()
 	}
 	p = w.start()
 	w.rebuild()
 	p.settle()
-	if changed := w.canonicalRecords() - before; changed != described {
-		t.Errorf("%d canonical records came out different, want %d", changed, described)
+	if changed := w.canonicalRecords() - before; changed != described+plans {
+		t.Errorf("%d canonical records came out different, want %d descriptions and %d products", changed, described, plans)
 	}
-	if left, after := w.descriptions(); left != 0 || after != versions+described {
+	if left, after := w.sums("canonical_opportunity", "description IS NOT NULL"); left != 0 || after != versions+described {
 		t.Errorf("%d opportunities have the description still; their versions add up to %d, want %d", left, after, versions+described)
+	}
+	if left, _ := w.sums("canonical_product", "system = 'subs' AND NOT deleted"); left != 0 {
+		t.Errorf("%d products of a table whose topic is not read any more are shown", left)
+	}
+	p.term()
+
+	// Put back, all is as it was, with versions that went on.
+	w.catalog = original
+	p = w.start()
+	w.rebuild()
+	p.settle()
+	w.check(expected)
+	if _, after := w.sums("canonical_product", "system = 'subs'"); after != planVersions+2*plans {
+		t.Errorf("the versions of the products that came back add up to %d, want %d", after, planVersions+2*plans)
 	}
 	p.term()
 }
 
-// descriptions counts the opportunities that have one, and adds up the versions
-// of all opportunities.
-func (w *world) descriptions() (described, versions int) {
+// cutOff kills a rebuild once it says something.
+func (w *world) cutOff(at string) {
 	w.t.Helper()
-	var n uint64
-	var sum int64
-	if err := w.clickhouse().QueryRow(w.t.Context(), "SELECT countIf(description IS NOT NULL), sum(version) FROM syncline.canonical_opportunity FINAL").Scan(&n, &sum); err != nil {
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "rebuild", "all", "--apply", w.plan()) //nolint:gosec // the test binary
+	cmd.Env = w.environ()
+	errs, err := cmd.StderrPipe()
+	if err != nil {
 		w.t.Fatal(err)
 	}
-	return int(n), int(sum) //nolint:gosec // small
+	if err := cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	said, cut := "", false
+	for lines := bufio.NewScanner(errs); lines.Scan(); {
+		said += lines.Text() + "\n"
+		if !cut && strings.Contains(lines.Text(), at) {
+			cut = true
+			_ = cmd.Process.Kill()
+		}
+	}
+	_ = cmd.Wait() // it was killed
+	if !cut {
+		w.t.Fatalf("it never said %q:\n%s", at, said)
+	}
 }
 
-// changedCatalog writes the company's catalog with one text replaced.
-func (w *world) changedCatalog(from, to string) string {
+// sums counts the last rows of a table of which a condition holds, and adds up
+// the versions: of all rows, or of a system's where the condition names one.
+func (w *world) sums(table, condition string) (n, versions int) {
+	w.t.Helper()
+	var count uint64
+	var sum int64
+	query := "SELECT countIf(" + condition + "), sum(version) FROM (SELECT * FROM syncline." + table + " ORDER BY version DESC LIMIT 1 BY account_id, entity_id)"
+	if strings.Contains(condition, "system") {
+		query = "SELECT count(), sum(version) FROM (SELECT * FROM syncline." + table + " ORDER BY version DESC LIMIT 1 BY account_id, entity_id) WHERE " + condition
+	}
+	if err := w.clickhouse().QueryRow(w.t.Context(), query).Scan(&count, &sum); err != nil {
+		w.t.Fatal(err)
+	}
+	return int(count), int(sum) //nolint:gosec // small
+}
+
+// changedCatalog writes the company's catalog with texts replaced.
+func (w *world) changedCatalog(pairs ...string) string {
 	w.t.Helper()
 	text, err := os.ReadFile("../../pipelines/catalog/company.yaml")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	changed := strings.Replace(string(text), from, to, 1)
-	if changed == string(text) {
-		w.t.Fatalf("the catalog has no %q", from)
+	changed := string(text)
+	for i := 0; i < len(pairs); i += 2 {
+		if !strings.Contains(changed, pairs[i]) {
+			w.t.Fatalf("the catalog has no %q", pairs[i])
+		}
+		changed = strings.Replace(changed, pairs[i], pairs[i+1], 1)
 	}
 	path := filepath.Join(w.dir, "changed.yaml")
 	if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
