@@ -3,6 +3,7 @@ package pipelines
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"syncline/processors/account"
@@ -27,6 +28,7 @@ const (
 // and a field replaced where a topic is to live elsewhere.
 type Names struct {
 	Prefix       string
+	Generation   int    // of queues, changelogs, groups and ids; 0 and 1 are the first
 	Rows         string // the queues between the hops
 	Documents    string
 	Accounts     string
@@ -35,6 +37,9 @@ type Names struct {
 	Instructions string
 	Canonical    string // begins the topics of canonical entities
 }
+
+// generationRule finds the names of a generation.
+var generationRule = regexp.MustCompile(`\.g[0-9]+$`)
 
 var prefixRule = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,59}$`)
 
@@ -46,6 +51,9 @@ func NamesOf(prefix string) (Names, error) {
 	}
 	if prefix+"." == canonicalDot || strings.HasSuffix("."+prefix+".", "."+canonicalDot) {
 		return Names{}, fmt.Errorf("prefix %q: must not end in canonical, which begins the names of canonical topics", prefix)
+	}
+	if generationRule.MatchString(prefix) {
+		return Names{}, fmt.Errorf("prefix %q: must not end like .g2, as what a rebuild makes does", prefix)
 	}
 	n := Names{
 		Prefix: prefix, Rows: prefix + ".rows", Documents: prefix + ".documents", Accounts: prefix + ".accounts",
@@ -63,8 +71,25 @@ func DefaultNames() Names {
 	return n
 }
 
+// Of are the names of a generation: what is published stays where it is, and what
+// the hops keep for themselves has names of its own.
+func (n Names) Of(generation int) Names {
+	n.Generation = generation
+	work := n.Work()
+	n.Rows, n.Documents, n.Accounts = work+".rows", work+".documents", work+".accounts"
+	return n
+}
+
+// Work begins the names of a generation's queues, changelogs, groups and ids.
+func (n Names) Work() string {
+	if n.Generation < 2 {
+		return n.Prefix
+	}
+	return n.Prefix + ".g" + strconv.Itoa(n.Generation)
+}
+
 // Changelog is the topic with the state of a hop.
-func (n Names) Changelog(hop string) string { return n.Prefix + "." + hop + ".changelog" }
+func (n Names) Changelog(hop string) string { return n.Work() + "." + hop + ".changelog" }
 
 // Record is the topic of a published record, by the name of its schema in
 // schemas/avsc.
@@ -98,6 +123,9 @@ func (n Names) Owns(topic string) bool {
 	switch topic {
 	case n.Rows, n.Documents, n.Accounts, n.Letters, n.Feeds, n.Instructions:
 		return true
+	}
+	if rest, ok := strings.CutPrefix(topic, n.Prefix+".g"); ok && rest != "" && rest[0] >= '0' && rest[0] <= '9' {
+		return true // of any generation
 	}
 	return strings.HasPrefix(topic, n.Canonical) || strings.HasPrefix(topic, n.Prefix+".") && strings.HasSuffix(topic, ".changelog")
 }

@@ -61,12 +61,12 @@ func TestEveryOwnedTopicFollowsThePrefix(t *testing.T) {
 }
 
 func TestPrefixesThatCannotBe(t *testing.T) {
-	for _, prefix := range []string{"", ".", "..", "a b", "ä", "canonical", "acme.canonical", strings.Repeat("a", 61), "_x"} {
+	for _, prefix := range []string{"", ".", "..", "a b", "ä", "canonical", "acme.canonical", strings.Repeat("a", 61), "_x", "syncline.g2"} {
 		if _, err := pipelines.NamesOf(prefix); err == nil || !strings.Contains(err.Error(), "prefix") {
 			t.Errorf("%q: %v", prefix, err)
 		}
 	}
-	for _, prefix := range []string{"a", "syncline.g2", "acme-eu_1", "canonical-x", "notcanonical"} {
+	for _, prefix := range []string{"a", "syncline.gx", "acme-eu_1", "canonical-x", "notcanonical"} {
 		if _, err := pipelines.NamesOf(prefix); err != nil {
 			t.Errorf("%q: %v", prefix, err)
 		}

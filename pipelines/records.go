@@ -74,6 +74,8 @@ func (r *records) encode(entity string, rec any) ([]byte, error) {
 }
 
 func (r *records) feed(out run.Emitter, f *canonical.FeedRecord) error {
+	// Counters begin anew with each generation, their versions must not.
+	f.Version += int64(max(r.names.Generation-1, 0)) << 40
 	b, err := r.encode(recordFeed, f)
 	if err != nil {
 		return err

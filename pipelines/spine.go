@@ -120,7 +120,7 @@ func Build(ctx context.Context, c Config) (*Spine, error) {
 				if err != nil {
 					return nil, err
 				}
-				return &accountTask{op: op, records: records}, nil
+				return &accountTask{op: op, records: records, partition: i.Partition}, nil
 			},
 		},
 	}

@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"fmt"
 	"strconv"
 
 	"syncline/pipelines/run"
@@ -110,8 +111,9 @@ func (o partyOutput) Account(h change.DocumentHead, a *change.AccountDocument) {
 
 // accountTask makes canonical entities.
 type accountTask struct {
-	op      *account.Operator
-	records *records
+	op        *account.Operator
+	records   *records
+	partition int32
 }
 
 func (t *accountTask) Process(m *run.Message, _ run.Emitter) change.Verdict {
@@ -126,8 +128,36 @@ func (t *accountTask) Flush(out run.Emitter) error {
 	return t.op.Flush(accountOutput{out: out, records: t.records})
 }
 
-func (t *accountTask) Advance(int, run.Emitter) (bool, error) { return false, nil }
-func (t *accountTask) Reset()                                 { t.op.Reset() }
+// Advance publishes what a rebuild finds different, and says when that is done.
+func (t *accountTask) Advance(budget int, out run.Emitter) (bool, error) {
+	more, done, err := t.op.Advance(budget, accountOutput{out: out, records: t.records})
+	if err != nil || !done {
+		return more, err
+	}
+	i := run.Instruction{
+		ID:   fmt.Sprintf("%s/%d/%d", kindDone, t.records.names.Generation, t.partition),
+		Kind: kindDone, Who: HopAccount, Body: strconv.AppendInt(nil, int64(t.records.names.Generation), 10),
+	}
+	value, err := Instructions{}.EncodeInstruction(&i)
+	if err != nil {
+		return false, err
+	}
+	out.Emit(t.records.names.Instructions, []byte(i.ID), []byte(i.ID), value)
+	return false, nil
+}
+
+// Obey implements [run.Obedient].
+func (t *accountTask) Obey(i *run.Instruction, _ run.Emitter) change.Verdict {
+	if i.Kind != kindRelease {
+		return change.Dropped("instruction.unknown")
+	}
+	if !t.op.Release() {
+		return change.Dropped("instruction.not_held")
+	}
+	return change.Verdict{}
+}
+
+func (t *accountTask) Reset() { t.op.Reset() }
 
 type accountOutput struct {
 	out     run.Emitter

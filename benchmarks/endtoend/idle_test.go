@@ -51,12 +51,7 @@ func TestRestartAfterIdle(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "company")
 	source := &rounds{Producer: w.producer(0), left: 300, next: make(chan int), quiet: make(chan struct{})}
-	truth := make(chan oracle.Expected, 1)
-	seed := w.random.Uint64()
-	go func() {
-		defer close(truth)
-		truth <- w.playTo(company.Config{Seed: seed, Accounts: 150, History: -1}, source, nil)
-	}()
+	truth := w.playLater(company.Config{Seed: w.random.Uint64(), Accounts: 150, History: -1}, source)
 	p := w.start()
 	for range 3 {
 		select {
@@ -80,6 +75,17 @@ func TestRestartAfterIdle(t *testing.T) {
 	p.settle()
 	w.check(expected)
 	p.term()
+}
+
+// playLater writes the company beside the test, and gives its truth in the end;
+// the channel is closed where that failed.
+func (w *world) playLater(c company.Config, to workload.Producer) <-chan oracle.Expected {
+	truth := make(chan oracle.Expected, 1)
+	go func() {
+		defer close(truth)
+		truth <- w.playTo(c, to, nil)
+	}()
+	return truth
 }
 
 func (w *world) restartBroker() {

@@ -85,9 +85,10 @@ func (a *app) checkCatalog() []Finding {
 
 func (a *app) checkKafka(ctx context.Context) []Finding {
 	var out []Finding
+	engine, names := a.working(ctx)
 	sources := a.sourceTopics()
-	examined := run.Examine(ctx, a.engine(), pipelines.Intake, sources)
-	examined = append(examined, run.ExaminePositions(ctx, a.engine(), a.names.Readers(sources))...)
+	examined := run.Examine(ctx, engine, pipelines.Intake, sources)
+	examined = append(examined, run.ExaminePositions(ctx, engine, names.Readers(sources))...)
 	for _, e := range examined {
 		out = append(out, Finding{Check: e.Check, OK: e.OK, Warning: e.Warning, Found: e.Found, Fix: e.Fix})
 	}

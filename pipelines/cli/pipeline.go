@@ -150,38 +150,28 @@ func (a *app) pipelines(ctx context.Context, parts []string, show func(Progress)
 		return err
 	}
 	defer schemas.Close()
-	spine, err := a.buildSpine(ctx, cat, schemas)
-	if err != nil || spine == nil {
-		return err
-	}
-	cfg := a.engine()
-	cfg.EncodeLetter = spine.Letters.Encode
-	cfg.LetterTopic = run.Topic{Name: a.names.Letters, Partitions: int32(a.settings.Partitions), Cleanup: run.Compact} //nolint:gosec // validated
-	transform, err := run.NewTransform(cfg, spine.Hops)
-	if err != nil {
-		return input("config.engine", "correct the setting it names", "%w", err)
-	}
 	writer, err := a.openSink(schemas)
 	if err != nil {
 		return err
 	}
 	defer writer.Close()
-	deliver, err := run.NewDeliver(run.DeliverConfig{Config: cfg, Sink: "clickhouse", Topics: spine.Delivered, FlushAfter: a.settings.FlushInterval}, writer)
+	var hops *hopRunner
+	if slices.Contains(parts, partHops) {
+		hops = &hopRunner{app: a, catalog: cat, schemas: schemas}
+	}
+	deliver, err := run.NewDeliver(run.DeliverConfig{Config: a.engine(), Sink: "clickhouse", Topics: a.names.Delivered(), FlushAfter: a.settings.FlushInterval}, writer)
 	if err != nil {
 		return input("config.sink", "correct the setting it names", "%w", err)
-	}
-	if !slices.Contains(parts, partHops) {
-		transform = nil
 	}
 	if !slices.Contains(parts, partSink) {
 		deliver = nil
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		if transform == nil {
+		if hops == nil {
 			return nil
 		}
-		return transform.Run(ctx)
+		return hops.run(ctx)
 	})
 	group.Go(func() error {
 		if deliver == nil {
@@ -193,7 +183,7 @@ func (a *app) pipelines(ctx context.Context, parts []string, show func(Progress)
 		}
 		return deliver.Run(ctx)
 	})
-	group.Go(func() error { reportProgress(ctx, transform, deliver, show); return nil })
+	group.Go(func() error { reportProgress(ctx, hops, deliver, show); return nil })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("running the pipelines: %w", err)
 	}
@@ -234,10 +224,10 @@ const retryPause = 2 * time.Second
 
 // buildSpine waits for a registry that cannot be reached; nil without an error
 // means that ctx ended first.
-func (a *app) buildSpine(ctx context.Context, cat *catalog.Catalog, schemas *registry.Remote) (*pipelines.Spine, error) {
+func (a *app) buildSpine(ctx context.Context, cat *catalog.Catalog, schemas *registry.Remote, names pipelines.Names) (*pipelines.Spine, error) {
 	for {
 		spine, err := pipelines.Build(ctx, pipelines.Config{
-			Catalog: cat, Schemas: schemas, Names: a.names, Partitions: int32(a.settings.Partitions), //nolint:gosec // validated
+			Catalog: cat, Schemas: schemas, Names: names, Partitions: int32(a.settings.Partitions), //nolint:gosec // validated
 			UnknownSchemaWait: a.settings.UnknownSchemaWait, MaxRecordBytes: a.settings.MaxRecordBytes, Log: a.log,
 		})
 		if !errors.Is(err, registry.ErrUnreachable) {
@@ -289,7 +279,7 @@ func pause(ctx context.Context) bool {
 	}
 }
 
-func reportProgress(ctx context.Context, t *run.Transform, d *run.Deliver, show func(Progress)) {
+func reportProgress(ctx context.Context, h *hopRunner, d *run.Deliver, show func(Progress)) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -299,13 +289,18 @@ func reportProgress(ctx context.Context, t *run.Transform, d *run.Deliver, show 
 		case <-tick.C:
 		}
 		p := Progress{Behind: -1}
+		t := h.transform()
 		if t != nil {
 			p.hops(t.Status())
 		}
 		if d != nil {
 			p.sink(d.Status())
 		}
-		if behind, err := lag(ctx, t, d); err == nil {
+		if h != nil && t == nil {
+			if why := h.waiting(); why != "" {
+				p.Waiting = append(p.Waiting, why)
+			}
+		} else if behind, err := lag(ctx, t, d); err == nil {
 			p.Behind = behind
 		}
 		show(p)

@@ -178,15 +178,16 @@ func (c *child) stop() error {
 }
 
 func (a *app) upCommand() *cobra.Command {
-	var rebuild bool
+	var wipe bool
 	var kafka, registry, house int
 	c := &cobra.Command{
 		Use: "up", GroupID: "start", Short: "Start the embedded platform and the pipelines, and stay",
 		Long: `Starts a broker, a schema registry and a ClickHouse engine on 127.0.0.1 as child
 processes, the pipelines beside them, prints the addresses, and stays until an
 interrupt. A clean restart keeps everything. After an unclean end of the broker
-it says so: --rebuild forgets the embedded topics and tables, to be filled again
-from the sources.`,
+it says so: --wipe deletes all embedded topics and tables, the sources' topics too,
+to be loaded again. To compute everything anew from topics that are there, see
+` + "`syncline rebuild all`" + `.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.refuseForUp(); err != nil {
@@ -205,10 +206,10 @@ from the sources.`,
 			}
 			return a.up(cmd.Context(), embedded.Options{
 				Dir: a.settings.DataDir, BrokerPort: port(kafkaPort, kafka), RegistryPort: port(registryPort, registry), ClickHousePort: port(clickhousePort, house),
-			}, rebuild)
+			}, wipe)
 		},
 	}
-	c.Flags().BoolVar(&rebuild, "rebuild", false, "forget all embedded topics and tables first")
+	c.Flags().BoolVar(&wipe, "wipe", false, "delete all embedded topics and tables first, the sources' too")
 	c.Flags().IntVar(&kafka, kafkaPort, 9092, "port of Kafka; the next free one if it is taken and was not given, any with 0")
 	c.Flags().IntVar(&registry, registryPort, 8081, "port of the schema registry, likewise")
 	c.Flags().IntVar(&house, clickhousePort, 8123, "port of ClickHouse, likewise")
@@ -231,9 +232,9 @@ func (a *app) refuseForUp() error {
 	return nil
 }
 
-func (a *app) up(ctx context.Context, options embedded.Options, rebuild bool) (err error) {
+func (a *app) up(ctx context.Context, options embedded.Options, wipe bool) (err error) {
 	dir := options.Dir
-	if rebuild {
+	if wipe {
 		if err := embedded.Wipe(dir); err != nil {
 			return environment("platform.wipe", "stop what runs over the directory", "%w", err)
 		}
@@ -243,8 +244,8 @@ func (a *app) up(ctx context.Context, options embedded.Options, rebuild bool) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Stop(context.WithoutCancel(ctx))) }()
-	if at := p.Unclean(); !at.IsZero() && !rebuild {
-		return environment("platform.unclean", "run `syncline up --rebuild` and load the sources again",
+	if at := p.Unclean(); !at.IsZero() && !wipe {
+		return environment("platform.unclean", "run `syncline up --wipe` and load the sources again",
 			"the embedded broker over %s was not stopped cleanly at %s: what it holds may be torn", dir, at.Format(time.DateTime))
 	}
 	c, err := a.startChild(ctx, a.progressLine())

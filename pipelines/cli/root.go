@@ -121,6 +121,7 @@ func (a *app) root() *cobra.Command {
 		a.queryCommand(),
 		a.connectInfoCommand(),
 		a.verifyCommand(),
+		a.rebuildCommand(),
 		a.loadCommand(), a.generateCommand(), a.catalogCommand(), a.registryCommand(), a.feedsCommand(),
 	)
 	hideSettings(root)

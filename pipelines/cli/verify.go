@@ -127,9 +127,10 @@ const joinTime = 8 * time.Second
 // no pipelines run, with work before them, is an error.
 func (a *app) compareAtRest(ctx context.Context, expected oracle.Expected, wait time.Duration) (oracle.Report, error) {
 	begun := time.Now()
+	engine, _ := a.working(ctx)
 	calm, before := begun, ""
 	for {
-		lag, err := run.HopLag(ctx, a.engine(), pipelines.Intake, a.sourceTopics())
+		lag, err := run.HopLag(ctx, engine, pipelines.Intake, a.sourceTopics())
 		if err != nil {
 			return oracle.Report{}, environment("verify.lag", "is the broker up?", "%w", err)
 		}

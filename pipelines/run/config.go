@@ -81,6 +81,9 @@ type Config struct {
 	// partition. Empty Name: there are none.
 	Instructions     Topic
 	InstructionCodec InstructionCodec
+	// Generation is the number of rebuilds before, plus one. Run ends with
+	// ErrGeneration when an instruction begins a later one. 1.
+	Generation int
 
 	// TopicRefresh is how often absent source topics are looked for and partition
 	// counts are checked. 2 s.
@@ -110,7 +113,7 @@ const (
 	CrashMidRestore   = "mid-restore"
 )
 
-var prefixRule = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,60}$`)
+var prefixRule = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,80}$`)
 
 func defaulted[T comparable](field *T, value T) {
 	var zero T
@@ -120,6 +123,7 @@ func defaulted[T comparable](field *T, value T) {
 }
 
 func (c Config) withDefaults() Config {
+	defaulted(&c.Generation, 1)
 	defaulted(&c.Prefix, "syncline")
 	defaulted(&c.TransactionTimeout, 10*time.Second)
 	defaulted(&c.SessionTimeout, 8*time.Second)
@@ -151,7 +155,7 @@ func (c Config) Validate() error {
 		wrong("brokers: none given; name at least one host:port")
 	}
 	if !prefixRule.MatchString(c.Prefix) {
-		wrong("prefix %q: must be 1 to 60 of letters, digits, dot, underscore and hyphen", c.Prefix)
+		wrong("prefix %q: must be 1 to 80 of letters, digits, dot, underscore and hyphen", c.Prefix)
 	}
 	if c.Slot < 0 {
 		wrong("slot %d: must be 0 or more", c.Slot)

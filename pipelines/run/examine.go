@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -47,16 +45,13 @@ func (c Config) asking() (*kgo.Client, error) {
 func hopLag(ctx context.Context, admin *kadm.Client, cfg Config, hop string, topics []string) (lag Lag, err error) {
 	group := cfg.withDefaults().Prefix + "." + hop
 	// A cluster on which no group has ever been has no coordinator yet.
-	none := func(err error) bool {
-		return errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.GroupIDNotFound)
-	}
 	described, err := admin.DescribeGroups(ctx, group)
-	if err != nil && !none(err) {
+	if err != nil && !noGroup(err) {
 		return lag, fmt.Errorf("asking for the group %s: %w", group, err)
 	}
 	lag.Members = len(described[group].Members)
 	taken, err := admin.FetchOffsets(ctx, group)
-	if err != nil && !none(err) {
+	if err != nil && !noGroup(err) {
 		return lag, fmt.Errorf("asking for the offsets of %s: %w", group, err)
 	}
 	ends, err := listed(admin.ListCommittedOffsets(ctx, topics...))
@@ -154,7 +149,7 @@ func ExaminePositions(ctx context.Context, cfg Config, readers map[string][]stri
 
 func examineHop(ctx context.Context, admin *kadm.Client, cfg Config, hop string, topics []string) (lost []string, positions int, err error) {
 	committed, err := admin.FetchOffsets(ctx, cfg.withDefaults().Prefix+"."+hop)
-	if errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.GroupIDNotFound) {
+	if noGroup(err) {
 		return nil, 0, nil
 	}
 	if err != nil {

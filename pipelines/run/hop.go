@@ -210,6 +210,9 @@ func (h *hop) run(ctx context.Context) (err error) {
 		if err := h.settleTasks(); err != nil {
 			return err
 		}
+		if ctx.Err() != nil {
+			return nil // a task that has just come does not begin
+		}
 		fetches := h.poll(pollCtx, h.idleWait())
 		if err := h.gather(pollCtx, fetches); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,7 +75,11 @@ type orders struct {
 	codec InstructionCodec
 	log   *slog.Logger
 
+	generation int
+	outdated   func() // called when a later generation begins; nil if nobody asks
+
 	mu   sync.Mutex
+	over bool // a later generation has begun
 	list []order
 	next int64 // behind the last one read
 	wake []func()
@@ -115,7 +120,7 @@ func (o *orders) read(ctx context.Context, cl *kgo.Client) {
 				o.log.Error("an instruction cannot be read and is passed over", "topic", o.topic, "offset", r.Offset, "error", err)
 				return
 			}
-			o.list = append(o.list, order{r.Offset, i})
+			o.take(order{r.Offset, i})
 		})
 		wake := o.wake
 		o.mu.Unlock()
@@ -125,6 +130,31 @@ func (o *orders) read(ctx context.Context, cl *kgo.Client) {
 			}
 		}
 	}
+}
+
+// take keeps an instruction. A skip is over with its generation: the next one
+// begins at the beginning. o.mu is held.
+func (o *orders) take(i order) {
+	if i.Kind == KindRebuild {
+		switch n := GenerationOf(i.Instruction); {
+		case n > o.generation && o.outdated != nil:
+			o.over = true
+			o.outdated()
+		case n <= o.generation && o.outdated != nil:
+			o.list = slices.DeleteFunc(slices.Clone(o.list), func(o order) bool { return o.Kind == KindSkip })
+		}
+	}
+	o.list = append(o.list, i)
+}
+
+// ended says whether a later generation has begun.
+func (o *orders) ended() bool {
+	if o == nil {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.over
 }
 
 // caughtUp waits until all is read that is in the topic now. A task that starts

@@ -176,7 +176,7 @@ type member struct {
 // sendOffsets puts the offsets of the group into the transaction. who is asked
 // again before each try: a cooperative rebalance raises the generation while the
 // partitions stay ours (they cannot be taken as long as the poll's block holds).
-func (p *producer) sendOffsets(ctx context.Context, who func() member, offsets []pendingOffset, stamp string) error {
+func (p *producer) sendOffsets(ctx context.Context, who func() member, offsets []pendingOffset) error {
 	var last error
 	for try := range 20 {
 		if try > 0 {
@@ -192,7 +192,7 @@ func (p *producer) sendOffsets(ctx context.Context, who func() member, offsets [
 			continue
 		}
 		var retry bool
-		retry, last = p.sendOffsetsOnce(ctx, m, offsets, stamp)
+		retry, last = p.sendOffsetsOnce(ctx, m, offsets)
 		if last == nil {
 			return nil
 		}
@@ -203,7 +203,7 @@ func (p *producer) sendOffsets(ctx context.Context, who func() member, offsets [
 	return last
 }
 
-func (p *producer) sendOffsetsOnce(ctx context.Context, m member, offsets []pendingOffset, stamp string) (retry bool, err error) {
+func (p *producer) sendOffsetsOnce(ctx context.Context, m member, offsets []pendingOffset) (retry bool, err error) {
 	id, epoch, err := p.cl.ProducerID(ctx)
 	if err != nil {
 		return false, fmt.Errorf("sending offsets: %w", err)
@@ -213,10 +213,11 @@ func (p *producer) sendOffsetsOnce(ctx context.Context, m member, offsets []pend
 	req.ProducerID, req.ProducerEpoch = id, epoch
 	req.Generation, req.MemberID = m.generation, m.id
 	req.InstanceID = &m.instance
-	for _, o := range offsets {
+	for i := range offsets {
+		o := &offsets[i]
 		part := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 		part.Partition, part.Offset, part.LeaderEpoch = o.id.partition, o.next, o.epoch
-		part.Metadata = &stamp
+		part.Metadata = &o.stamp
 		if n := len(req.Topics); n > 0 && req.Topics[n-1].Topic == o.id.topic {
 			req.Topics[n-1].Partitions = append(req.Topics[n-1].Partitions, part)
 			continue

@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -242,9 +243,26 @@ func (t *task) finish() error {
 	return over
 }
 
+// deferredMark ends the stamp of a task that has work of its own left, so that
+// all who read the group's offsets can tell.
+const deferredMark = "*"
+
+// stamp is a transaction's stamp as the task commits it.
+func (t *task) stamp(transaction string) string {
+	if t.more {
+		return transaction + deferredMark
+	}
+	return transaction
+}
+
+// owing says that there is something to commit besides records and state.
+func (t *task) owing() bool {
+	return t.owes || t.obedience.busy() || (!t.more && strings.HasSuffix(t.committed.stamp, deferredMark))
+}
+
 // checkRecord is the task's self-check of the transaction.
 func (t *task) checkRecord(stamp string) kgo.Record {
-	check := selfCheck{Next: t.next, Epoch: t.epoch, Count: t.meta.count, TopicID: t.meta.id, Mark: t.obedience.mark(), Stamp: stamp}
+	check := selfCheck{Next: t.next, Epoch: t.epoch, Count: t.meta.count, TopicID: t.meta.id, Mark: t.obedience.mark(), Stamp: t.stamp(stamp)}
 	return kgo.Record{
 		Topic: t.hop.def.Changelog.Name, Partition: t.changelog,
 		Key: t.checkKey, Value: check.append(make([]byte, 0, 48)),
@@ -255,7 +273,7 @@ func (t *task) checkRecord(stamp string) kgo.Record {
 func (t *task) applied(stamp string) {
 	t.table.Commit()
 	t.obedience.commit()
-	t.committed = position{next: t.next, stamp: stamp}
+	t.committed = position{next: t.next, stamp: t.stamp(stamp)}
 	t.base = t.next
 	t.owes, t.drifted = false, time.Time{}
 	t.stats.add(&t.tally)

@@ -18,6 +18,7 @@ type pendingOffset struct {
 	id    partitionID
 	next  int64
 	epoch int32
+	stamp string
 }
 
 // activate puts a task among those of the transaction under way.
@@ -193,7 +194,7 @@ func (h *hop) transact(ctx context.Context) error {
 			if err := h.expel(t); err != nil {
 				return err
 			}
-		case t.next == t.base && !t.owes && !t.obedience.busy() && t.out.recs.empty() && t.changes.empty():
+		case t.next == t.base && !t.owing() && t.out.recs.empty() && t.changes.empty():
 			if t.halt != nil {
 				h.halt(t)
 			}
@@ -284,7 +285,7 @@ func (h *hop) tryCommit(ctx context.Context, send []*task, at time.Time) (stamp 
 		t.changes.add(t.checkRecord(stamp))
 		p.produce(ctx, &t.out.recs, at)
 		p.produce(ctx, &t.changes, at)
-		offsets = append(offsets, pendingOffset{id: t.id, next: t.next, epoch: t.epoch})
+		offsets = append(offsets, pendingOffset{id: t.id, next: t.next, epoch: t.epoch, stamp: t.stamp(stamp)})
 	}
 	if err := h.crash(CrashAfterProduce); err != nil {
 		return stamp, err
@@ -292,7 +293,7 @@ func (h *hop) tryCommit(ctx context.Context, send []*task, at time.Time) (stamp 
 	if err := p.flush(ctx); err != nil {
 		return stamp, err
 	}
-	if err := p.sendOffsets(ctx, h.member, offsets, stamp); err != nil {
+	if err := p.sendOffsets(ctx, h.member, offsets); err != nil {
 		return stamp, err
 	}
 	if err := h.crash(CrashBeforeEnd); err != nil {
@@ -354,7 +355,7 @@ func (h *hop) resolve(ctx context.Context, send []*task, stamp string, cause err
 		return false, fmt.Errorf("hop %s: asking what became of transaction %s: %w", h.def.Name, stamp, err)
 	}
 	for _, t := range send {
-		if o, ok := offsets.Lookup(t.id.topic, t.id.partition); ok && o.At == t.next && o.Metadata == stamp {
+		if o, ok := offsets.Lookup(t.id.topic, t.id.partition); ok && o.At == t.next && o.Metadata == t.stamp(stamp) {
 			h.log.Info("transaction was committed after all", "transaction", stamp)
 			return true, nil
 		}

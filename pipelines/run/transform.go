@@ -65,9 +65,11 @@ func (t *Transform) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	drain, stop := context.WithCancel(ctx)
+	defer stop()
 	following, stopFollowing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopFollowing()
-	orders, err := t.follow(following)
+	orders, err := t.follow(following, stop)
 	if err != nil {
 		return err
 	}
@@ -79,8 +81,6 @@ func (t *Transform) Run(ctx context.Context) error {
 	t.version, t.running = version, hops
 	t.mu.Unlock()
 
-	drain, stop := context.WithCancel(ctx)
-	defer stop()
 	errs := make([]error, len(hops))
 	var wg sync.WaitGroup
 	for i, h := range hops {
@@ -94,6 +94,9 @@ func (t *Transform) Run(ctx context.Context) error {
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return err
+	}
+	if orders.ended() {
+		return ErrGeneration
 	}
 	if t.cfg.FailWhenStopped {
 		for _, h := range hops {
@@ -124,8 +127,9 @@ func (t *Transform) prepare(ctx context.Context, cl *kgo.Client, admin *kadm.Cli
 	return version, nil
 }
 
-// follow reads instructions until ctx ends; nil where there are none.
-func (t *Transform) follow(ctx context.Context) (*orders, error) {
+// follow reads instructions until ctx ends, and calls outdated when a later
+// generation begins; nil where there are none.
+func (t *Transform) follow(ctx context.Context, outdated func()) (*orders, error) {
 	if t.cfg.Instructions.Name == "" {
 		return nil, nil //nolint:nilnil // none is no error
 	}
@@ -133,7 +137,7 @@ func (t *Transform) follow(ctx context.Context) (*orders, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the reader of instructions: %w", err)
 	}
-	o := &orders{topic: t.cfg.Instructions.Name, codec: t.cfg.InstructionCodec, log: t.cfg.Log}
+	o := &orders{topic: t.cfg.Instructions.Name, codec: t.cfg.InstructionCodec, log: t.cfg.Log, generation: t.cfg.Generation, outdated: outdated}
 	go func() {
 		defer cl.Close()
 		o.read(ctx, cl)

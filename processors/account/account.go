@@ -43,7 +43,7 @@ type Output interface {
 // Operator is the operator of one task. State: under "e", scope, document and
 // party the documents; under "i", scope, index, value and document the joins;
 // under "x" what a document has put there; under "o" the version and image hash
-// of everything sent.
+// of everything sent; under "g" and "s" what a rebuild needs, see rebuild.go.
 type Operator struct {
 	config  *Config
 	store   state.Store
@@ -55,6 +55,7 @@ type Operator struct {
 	arena change.Arena // holds what shown has decoded
 
 	image, encoded []byte // scratch of publish
+	seeded         bool   // the state is that of a second generation, see rebuild.go
 }
 
 // New returns the operator of one partition.
@@ -63,7 +64,9 @@ func New(config *Config, store state.Store) (*Operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Operator{config: config, store: store, encoder: encoder, dirty: map[string]struct{}{}, shown: map[string]*entry{}}, nil
+	o := &Operator{config: config, store: store, encoder: encoder, dirty: map[string]struct{}{}, shown: map[string]*entry{}}
+	o.seeded = o.rebuilt()
+	return o, nil
 }
 
 // Reset forgets the documents touched since the last Flush.
@@ -136,8 +139,9 @@ type work struct {
 // Flush sends every entity that the batch's documents have changed.
 func (o *Operator) Flush(out Output) error {
 	var w *work
+	held := o.held()
 	finish := func() error {
-		if w == nil {
+		if w == nil || held {
 			return nil
 		}
 		return o.finish(w, out)

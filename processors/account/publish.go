@@ -51,26 +51,38 @@ type sent struct {
 func (o *Operator) publish(s scope, topic Topic, id change.ID, rec canonical.Versioned, out Output) error {
 	key := sentKey(s, topic, id)
 	last, err := decodeSent(o.store.Get(key))
+	if err == nil && last.version == 0 {
+		last, err = o.fromSeed(s, topic, id)
+	}
 	if err != nil {
 		return err
 	}
+	next, err := o.record(topic, last, rec, out)
+	if err == nil && next != last {
+		o.store.Put(key, next.append(make([]byte, 0, 32)))
+	}
+	return err
+}
+
+// record sends a record if its image differs from the last one sent, and returns
+// what has been sent of the entity now.
+func (o *Operator) record(topic Topic, last sent, rec canonical.Versioned, out Output) (next sent, err error) {
 	head := rec.Head()
 	head.Version = 0
 	if o.image, err = o.encoder.Encode(o.image[:0], rec); err != nil {
-		return fmt.Errorf("encoding %s %s: %w", topic, head.EntityID, err)
+		return last, fmt.Errorf("encoding %s %s: %w", topic, head.EntityID, err)
 	}
 	sum := sha256.Sum256(o.image)
-	next := sent{version: last.version + 1, hash: [16]byte(sum[:16]), deleted: head.Deleted}
+	next = sent{version: last.version + 1, hash: [16]byte(sum[:16]), deleted: head.Deleted}
 	if last.version > 0 && next.hash == last.hash {
-		return nil
+		return last, nil
 	}
 	head.Version = next.version
 	if o.encoded, err = canonical.AppendVersion(o.encoded[:0], o.image, next.version); err != nil {
-		return fmt.Errorf("encoding %s %s: %w", topic, head.EntityID, err)
+		return last, fmt.Errorf("encoding %s %s: %w", topic, head.EntityID, err)
 	}
-	o.store.Put(key, next.append(make([]byte, 0, 32)))
 	out.Record(topic, rec, o.encoded)
-	return nil
+	return next, nil
 }
 
 // retire says that an entity is no longer seen under the account: a deletion

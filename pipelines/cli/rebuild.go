@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"syncline/pipelines"
+)
+
+func (a *app) rebuildCommand() *cobra.Command {
+	var apply, why string
+	var complete []string
+	c := &cobra.Command{
+		Use: "rebuild all", GroupID: "operate", Short: "Compute everything anew from the sources, and publish what differs",
+		Long: `Computes all state anew from the first offsets of the source topics, beside what
+is there, and publishes only what comes out different, with versions that go on;
+what no longer exists is retired. An unchanged catalog over unchanged sources
+publishes nothing. Processes of ` + "`syncline run`" + ` or ` + "`up`" + ` do the work and must run.
+What is published stays served; nothing new is published until the sources are
+caught up with.
+
+Without --apply it shows what it would do and asks on a terminal. A rebuild that
+was cut off goes on by the same command. It is refused where the beginning of a
+source topic is gone: take a new full snapshot first, and name the topic by
+--complete.`,
+		Example: "  syncline rebuild all\n  syncline rebuild all --apply 5f2c0a9d41e7 --why 'mapping of invoices corrected'",
+		Args:    cobra.ExactArgs(1), ValidArgs: []string{"all"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] != "all" {
+				return input("usage.rebuild", "syncline rebuild all", "there is no rebuild of %q alone", args[0])
+			}
+			a.followPlatform()
+			return a.rebuild(cmd.Context(), apply, why, complete)
+		},
+	}
+	c.Flags().StringVar(&apply, "apply", "", "hash of the plan that was shown: carry it out without asking")
+	c.Flags().StringVar(&why, "why", "", "reason, for the record")
+	c.Flags().StringSliceVar(&complete, "complete", nil, "source topics that hold a full snapshot though they begin above offset 0")
+	return c
+}
+
+func (a *app) rebuild(ctx context.Context, apply, why string, complete []string) error {
+	cat, err := loadCatalog(a.settings.Catalog)
+	if err != nil {
+		return err
+	}
+	schemas, err := a.registryClient()
+	if err != nil {
+		return err
+	}
+	defer schemas.Close()
+	r := &pipelines.Rebuild{
+		Engine: a.engine(), Names: a.names, Partitions: int32(a.settings.Partitions), //nolint:gosec // validated
+		Schemas: schemas, Who: whoever(), Why: why, Complete: complete, Say: a.say,
+	}
+	for i := range cat.Tables {
+		r.Sources = append(r.Sources, cat.Tables[i].Topic)
+	}
+	plan, err := r.Plan(ctx)
+	if err != nil {
+		return environment("rebuild.plan", "is the broker up?", "%w", err)
+	}
+	if len(plan.Refused) > 0 {
+		a.partial = plan
+		return input("rebuild.refused", "see the message; nothing was touched", "%s", strings.Join(plan.Refused, "; "))
+	}
+	table := Table{Columns: []string{"source topic", "records", "gone"}}
+	for _, t := range plan.Topics {
+		table.Rows = append(table.Rows, []string{t.Topic, fmt.Sprint(t.Records), fmt.Sprint(t.Missing)})
+	}
+	what := fmt.Sprintf("generation %d: read %s, publish what differs, delete generation %d", plan.Generation, count(int(plan.Records), "record"), plan.Generation-1)
+	if plan.Continues {
+		what = "go on with " + what
+	}
+	switch {
+	case apply == "" && a.format != "json" && a.asks():
+		table.write(a.out)
+		fmt.Fprintf(a.out, "%s\nGo ahead? [yes/no] ", what)
+		line, _ := bufio.NewReader(a.in).ReadString('\n') // the end of input is no yes
+		if strings.TrimSpace(line) != "yes" {
+			return input("rebuild.no", "answer yes to go ahead", "nothing was done")
+		}
+	case apply == "":
+		return a.answer("rebuild", what+"\nTo go ahead: syncline rebuild all --apply "+plan.Hash, plan, table)
+	case apply != plan.Hash:
+		return input("rebuild.plan_changed", "look at the plan again: syncline rebuild all", "the plan is another one by now: its hash is %s, not %s", plan.Hash, apply)
+	}
+	if err := r.Run(ctx, plan); err != nil {
+		if errors.Is(err, context.Canceled) {
+			return failure(ExitFailed, "rebuild.cut_off", "syncline rebuild all goes on with it", "%w", err)
+		}
+		return environment("rebuild.failed", "mend what it says; syncline rebuild all goes on with it", "%w", err)
+	}
+	return a.answer("rebuild", fmt.Sprintf("generation %d is published", plan.Generation), plan)
+}
+
+// asks says whether there is somebody to ask.
+func (a *app) asks() bool {
+	f, ok := a.in.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
+}
+
+// whoever names who runs the command, for the record.
+func whoever() string {
+	host, _ := os.Hostname() // the user alone then
+	if u, err := user.Current(); err == nil {
+		return u.Username + "@" + host
+	}
+	return host
+}
