@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -226,8 +228,13 @@ func (f childFlags) enterSandbox(logins []engine.Login) error {
 		Write: []string{f.dir}, Keep: r,
 		Read: []string{
 			f.library, "/usr/share/zoneinfo", "/etc/localtime",
-			"/sys/devices/system/cpu", "/sys/fs/cgroup", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat",
+			// The C library looks up the first thread's stack in the maps, at any time.
+			"/proc/self/maps", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/sys/devices/system/cpu", "/sys/fs/cgroup",
 		},
+		Environment: slices.DeleteFunc(os.Environ(), func(v string) bool {
+			name, _, _ := strings.Cut(v, "=")
+			return !slices.Contains([]string{"TZ", "LANG", "LC_ALL", "GOTRACEBACK", "GODEBUG", "GOMAXPROCS"}, name)
+		}),
 	}, []string{
 		"internal", EngineName, "--dir", f.dir, "--port", strconv.Itoa(f.port), "--memory", strconv.FormatInt(f.memory, 10),
 		"--library", f.library, "--sandboxed", "--logins", strconv.Itoa(int(r.Fd())), //nolint:gosec // a descriptor
