@@ -6,7 +6,6 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"syscall"
 
 	"syncline/deploy/embedded"
 	"syncline/pipelines/cli"
@@ -16,7 +15,7 @@ func main() {
 	// The embedded platform starts its broker, registry and engine as children
 	// of this very binary.
 	os.Exit(embedded.Main(func() int {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		ctx, stop := signal.NotifyContext(context.Background(), embedded.EndSignals()...)
 		defer stop()
 		return cli.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	}))

@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 		case "raw":
 			return rawLoop()
 		}
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		ctx, stop := signal.NotifyContext(context.Background(), embedded.EndSignals()...)
 		defer stop()
 		return cli.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	}))

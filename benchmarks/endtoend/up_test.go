@@ -107,10 +107,16 @@ func TestUpEndsInOrder(t *testing.T) {
 		name   string
 		signal syscall.Signal
 		group  bool
-	}{{"interrupt of the group", syscall.SIGINT, true}, {"termination of the group", syscall.SIGTERM, true}, {"termination of the parent", syscall.SIGTERM, false}} {
+	}{
+		{"interrupt of the group", syscall.SIGINT, true},
+		{"termination of the group", syscall.SIGTERM, true},
+		{"termination of the parent", syscall.SIGTERM, false},
+		{"end of the terminal, for the group", syscall.SIGHUP, true},
+		{"end of the terminal, for the parent", syscall.SIGHUP, false},
+	} {
 		u := startUp(t, dir)
 		u.waitSaid(isUp)
-		if err := u.end(how.signal, how.group); err != nil || strings.Contains(u.said(), "again") {
+		if err := u.end(how.signal, how.group); err != nil || strings.Contains(u.said(), "again") || strings.Contains(u.said(), "did not end cleanly") {
 			t.Errorf("%s: %v\n%s", how.name, err, u.said())
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -45,6 +46,7 @@ func ask(t *testing.T, method, url, body string, headers ...string) (int, string
 // gets past all rules for statements still reaches no file.
 func TestPlatformKeepsToItself(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
+	t.Setenv("SYNCLINE_REGISTRY_PASSWORD", "hushhush in the environment")
 	p := start(t, dir)
 	house := "http://" + p.ClickHouseAddr() + "/"
 	for _, url := range []string{house + "?query=SELECT+1", p.RegistryURL() + "/subjects"} {
@@ -86,9 +88,12 @@ func TestPlatformKeepsToItself(t *testing.T) {
 		`SELECT b FROM generateRandom('a Int8, b String ALIAS file(\'$SECRET\')') LIMIT 1`,
 		"SELECT * FROM (SELECT arrayMap(file, ['/proc/self/environ', '$DIR/credentials/" + embedded.WriterName + "']))",
 		"INSERT INTO FUNCTION null('a String') SELECT file('$SECRET')", "INSERT INTO FUNCTION null('a String') SELECT 1 INTO/**/OUTFILE '$MADE'",
-		"SELECT arrayMap(file, ['/etc/passwd'])",
+		"SELECT arrayMap(file, ['/etc/passwd'])", "SELECT arrayMap(file, ['/proc/self/root/etc/passwd'])", "SELECT arrayMap(file, ['/proc/self/cwd/../../../../etc/passwd'])",
+		"SELECT arrayMap(file, ['/proc/$PID/environ'])", "SELECT arrayMap(file, ['/proc/$BROKER/environ'])",
+		"SELECT arrayMap(file, ['/proc/self/mem'])", "SELECT arrayMap(file, ['/proc/self/environ'])",
 	} {
-		statement = strings.NewReplacer("$SECRET", secret, "$DIR", dir, "$MADE", made).Replace(statement)
+		statement = strings.NewReplacer("$SECRET", secret, "$DIR", dir, "$MADE", made,
+			"$PID", strconv.Itoa(os.Getpid()), "$BROKER", strconv.Itoa(p.Pids()[embedded.BrokerName])).Replace(statement)
 		if status, text := ask(t, http.MethodPost, house, statement, writer...); strings.Contains(text, "hushhush") || status == http.StatusOK {
 			t.Errorf("%s: %d %q", statement, status, text)
 		}

@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -47,7 +49,7 @@ type childFlags struct {
 	dir, library, binary, brokers, credentials string
 	port, logins                               int
 	memory                                     int64
-	sandboxed                                  bool
+	sandboxed, sync                            bool
 }
 
 // stopGrace bounds a child's clean end, once asked for.
@@ -74,18 +76,19 @@ func ChildMain(ctx context.Context, args []string) (handled bool, err error) {
 	flags.StringVar(&f.binary, "binary", "", "path of a clickhouse binary")
 	flags.Int64Var(&f.memory, "memory", 0, "the engine's memory limit in bytes")
 	flags.StringVar(&f.credentials, "credentials", "", "the platform's directory, with the users of ClickHouse")
+	flags.BoolVar(&f.sync, "sync", false, "write each batch through to disk")
 	flags.BoolVar(&f.sandboxed, "sandboxed", false, "set by the engine's process when it starts itself anew")
 	flags.IntVar(&f.logins, "logins", 0, "number of the open file with the users of ClickHouse, when sandboxed")
 	flags.StringVar(&f.brokers, "brokers", "", "broker address")
 	if err := flags.Parse(args[2:]); err != nil {
 		return true, err
 	}
-	// A terminal interrupts the whole process group, a service manager
-	// terminates it: the parent, which has the signal too, decides the order in
+	// A terminal interrupts the whole process group, or hangs up on it; a service
+	// manager terminates it: the parent, which has the signal too, decides the order in
 	// which its children end, and says so by closing their input.
 	// Caught and dropped, not ignored: a program that a child starts would
 	// inherit that, and could not be asked to end.
-	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
+	signal.Notify(make(chan os.Signal, 1), EndSignals()...)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -111,6 +114,17 @@ func ChildMain(ctx context.Context, args []string) (handled bool, err error) {
 	return true, nil
 }
 
+// EndSignals lists the signals on which a program is to end in order: an
+// interrupt, a termination, and the end of its terminal, unless it was started to
+// outlive that (nohup).
+func EndSignals() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
+}
+
 // Main makes a program's children out of the program itself: it runs a child
 // if the arguments ask for one, else run, and returns the exit code. In a test
 // binary: os.Exit(embedded.Main(m.Run)).
@@ -127,7 +141,7 @@ func Main(run func() int) int {
 }
 
 func runBroker(ctx context.Context, f childFlags, log *slog.Logger, said func(ready)) error {
-	b, err := broker.Start(broker.Config{Dir: f.dir, Port: f.port, Log: log})
+	b, err := broker.Start(broker.Config{Dir: f.dir, Port: f.port, Sync: f.sync, Log: log})
 	if err != nil {
 		return err
 	}
@@ -214,8 +228,13 @@ func (f childFlags) enterSandbox(logins []engine.Login) error {
 		Write: []string{f.dir}, Keep: r,
 		Read: []string{
 			f.library, "/usr/share/zoneinfo", "/etc/localtime",
-			"/sys/devices/system/cpu", "/sys/fs/cgroup", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat",
+			// The C library looks up the first thread's stack in the maps, at any time.
+			"/proc/self/maps", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/sys/devices/system/cpu", "/sys/fs/cgroup",
 		},
+		Environment: slices.DeleteFunc(os.Environ(), func(v string) bool {
+			name, _, _ := strings.Cut(v, "=")
+			return !slices.Contains([]string{"TZ", "LANG", "LC_ALL", "GOTRACEBACK", "GODEBUG", "GOMAXPROCS"}, name)
+		}),
 	}, []string{
 		"internal", EngineName, "--dir", f.dir, "--port", strconv.Itoa(f.port), "--memory", strconv.FormatInt(f.memory, 10),
 		"--library", f.library, "--sandboxed", "--logins", strconv.Itoa(int(r.Fd())), //nolint:gosec // a descriptor

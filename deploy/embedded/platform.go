@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"syncline/deploy/embedded/broker"
 	"syncline/deploy/embedded/engine"
 	"syncline/deploy/embedded/filelock"
 )
@@ -38,6 +39,9 @@ type Options struct {
 	ClickHouseMemory int64
 	// Ports on 127.0.0.1; the zero value takes any free one.
 	BrokerPort, RegistryPort, ClickHousePort Port
+	// Sync has the broker write each batch through to disk, so that a power cut
+	// takes nothing that was acknowledged.
+	Sync bool
 	// Cache replaces the user's cache for the ClickHouse library.
 	Cache *engine.Cache
 }
@@ -82,6 +86,7 @@ type Platform struct {
 	children map[string]*child
 	order    []string // of starting; stopping goes the other way
 	failed   chan error
+	torn     chan struct{}
 	external string // the ClickHouse address given by the caller
 	// credentials of the platform's own ClickHouse; nil with an external one.
 	credentials *Credentials
@@ -119,7 +124,7 @@ func Start(ctx context.Context, options Options) (_ *Platform, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Platform{options: options, unlock: unlock, children: map[string]*child{}, failed: make(chan error, 8)}
+	p := &Platform{options: options, unlock: unlock, children: map[string]*child{}, failed: make(chan error, 8), torn: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			_ = p.Stop(context.WithoutCancel(ctx))
@@ -130,7 +135,7 @@ func Start(ctx context.Context, options Options) (_ *Platform, err error) {
 		return nil, err
 	}
 	if len(options.Brokers) == 0 {
-		if err := p.start(ctx, BrokerName, options.BrokerPort, "--dir", filepath.Join(options.Dir, "broker")); err != nil {
+		if err := p.start(ctx, BrokerName, options.BrokerPort, "--dir", filepath.Join(options.Dir, "broker"), "--sync="+strconv.FormatBool(options.Sync)); err != nil {
 			return nil, err
 		}
 	}
@@ -153,6 +158,12 @@ func Start(ctx context.Context, options Options) (_ *Platform, err error) {
 func (p *Platform) noteChange() {
 	if !p.started.Load() {
 		return
+	}
+	if !p.Unclean().IsZero() {
+		select {
+		case p.torn <- struct{}{}:
+		default: // told already
+		}
 	}
 	if err := p.writeState(); err != nil {
 		p.options.Log.Warn("keeping the platform's state file", "error", err)
@@ -257,13 +268,31 @@ func (p *Platform) Credentials() (Credentials, bool) {
 }
 
 // Unclean gives the time at which an unclean end of the broker was noticed
-// that nobody has settled yet; the zero time if there is none. Settle it with
-// [AcceptUnclean] or [Wipe] while the platform is stopped, or by rebuilding.
+// that nobody has settled yet; the zero time if there is none. What the broker
+// had acknowledged is there, but of a transaction a part may be; see [Platform.Settle].
 func (p *Platform) Unclean() time.Time {
 	if c, ok := p.children[BrokerName]; ok {
 		return c.lastReady().Unclean
 	}
 	return time.Time{}
+}
+
+// Torn tells, once each time, that the broker has come back by itself after an
+// unclean end: see Unclean.
+func (p *Platform) Torn() <-chan struct{} { return p.torn }
+
+// Settle drops the note of an unclean end. Call it when all that was written in
+// transactions has been made anew.
+func (p *Platform) Settle() error {
+	c, ok := p.children[BrokerName]
+	if !ok {
+		return nil
+	}
+	if err := broker.Accept(filepath.Join(p.options.Dir, "broker")); err != nil {
+		return err
+	}
+	c.settle()
+	return nil
 }
 
 // Pids gives the children's process ids; a child that is down has none.

@@ -56,6 +56,13 @@ func (c *child) lastReady() ready {
 	return c.last
 }
 
+// settle forgets that the last start found an unclean end.
+func (c *child) settle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last.Unclean = time.Time{}
+}
+
 func (c *child) pid() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

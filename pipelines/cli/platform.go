@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"sync"
 	"syscall"
 	"time"
@@ -178,16 +179,17 @@ func (c *child) stop() error {
 }
 
 func (a *app) upCommand() *cobra.Command {
-	var wipe bool
+	var wipe, syncWrites bool
 	var kafka, registry, house int
 	c := &cobra.Command{
 		Use: "up", GroupID: "start", Short: "Start the embedded platform and the pipelines, and stay",
 		Long: `Starts a broker, a schema registry and a ClickHouse engine on 127.0.0.1 as child
 processes, the pipelines beside them, prints the addresses, and stays until an
-interrupt. A clean restart keeps everything. After an unclean end of the broker
-it says so: --wipe deletes all embedded topics and tables, the sources' topics too,
-to be loaded again. To compute everything anew from topics that are there, see
-` + "`syncline rebuild all`" + `.`,
+interrupt, a termination, or the end of its terminal. A restart keeps everything.
+After a kill of the broker it keeps the source topics, schemas and instructions,
+and makes anew what was derived from them, which it says. --wipe deletes all
+embedded topics and tables, the sources' too, to be loaded again; to compute
+everything anew from topics that are there, see `+"`syncline rebuild all`"+`.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.refuseForUp(); err != nil {
@@ -205,11 +207,12 @@ to be loaded again. To compute everything anew from topics that are there, see
 				return embedded.Port{Number: number, OrNext: !cmd.Flags().Changed(flag)}
 			}
 			return a.up(cmd.Context(), embedded.Options{
-				Dir: a.settings.DataDir, BrokerPort: port(kafkaPort, kafka), RegistryPort: port(registryPort, registry), ClickHousePort: port(clickhousePort, house),
+				Dir: a.settings.DataDir, Sync: syncWrites, BrokerPort: port(kafkaPort, kafka), RegistryPort: port(registryPort, registry), ClickHousePort: port(clickhousePort, house),
 			}, wipe)
 		},
 	}
-	c.Flags().BoolVar(&wipe, "wipe", false, "delete all embedded topics and tables first, the sources' too")
+	c.Flags().BoolVar(&wipe, "wipe", false, "delete all embedded topics, those of the sources too, and all tables first")
+	c.Flags().BoolVar(&syncWrites, "sync", false, "write each Kafka batch through to disk: slower, but a power cut takes nothing that was acknowledged")
 	c.Flags().IntVar(&kafka, kafkaPort, 9092, "port of Kafka; the next free one if it is taken and was not given, any with 0")
 	c.Flags().IntVar(&registry, registryPort, 8081, "port of the schema registry, likewise")
 	c.Flags().IntVar(&house, clickhousePort, 8123, "port of ClickHouse, likewise")
@@ -239,18 +242,32 @@ func (a *app) up(ctx context.Context, options embedded.Options, wipe bool) (err 
 			return environment("platform.wipe", "stop what runs over the directory", "%w", err)
 		}
 	}
+	// A reader of our words that goes away is not the end.
+	signal.Ignore(syscall.SIGPIPE)
 	p, err := a.startPlatform(ctx, options)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Stop(context.WithoutCancel(ctx))) }()
-	if at := p.Unclean(); !at.IsZero() && !wipe {
-		return environment("platform.unclean", "run `syncline up --wipe` and load the sources again",
-			"the embedded broker over %s was not stopped cleanly at %s: what it holds may be torn", dir, at.Format(time.DateTime))
+	for again := true; again; {
+		if !p.Unclean().IsZero() {
+			if err := a.remake(ctx, p); err != nil {
+				return err
+			}
+		}
+		if again, err = a.stay(ctx, p, dir); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// stay runs the pipelines over a platform until ctx ends; again says that the broker
+// has crashed in between, so that what they have derived must be made anew.
+func (a *app) stay(ctx context.Context, p *embedded.Platform, dir string) (again bool, err error) {
 	c, err := a.startChild(ctx, a.progressLine())
 	if err != nil {
-		return err
+		return false, err
 	}
 	begun := c.begun
 	for {
@@ -259,11 +276,49 @@ func (a *app) up(ctx context.Context, options embedded.Options, wipe bool) (err 
 			a.sayUp(dir)
 			begun = nil
 		case <-ctx.Done():
-			return c.stop()
+			return false, c.stop()
+		case <-p.Torn():
+			if p.Unclean().IsZero() {
+				continue // settled before it was told
+			}
+			// What it could not end in order is forgotten with the rest.
+			if err := c.stop(); err != nil {
+				a.log.Warn("stopping the pipelines after the broker's crash", "error", err)
+			}
+			return true, nil
 		case <-c.done:
-			return environment("pipelines.ended", "read the messages above", "the pipelines' process has ended: %w", cmpErr(c.err))
+			if a.awaitBroker(ctx, p) {
+				return true, nil
+			}
+			return false, environment("pipelines.ended", "read the messages above", "the pipelines' process has ended: %w", cmpErr(c.err))
 		case err := <-p.Failed():
-			return errors.Join(environment("platform.failed", "read the logs in "+dir+"/logs", "%w", err), c.stop())
+			return false, errors.Join(environment("platform.failed", "read the logs in "+dir+"/logs", "%w", err), c.stop())
+		}
+	}
+}
+
+// awaitBroker tells whether the broker's crash may have taken the pipelines along;
+// then it waits until the broker is there again.
+func (a *app) awaitBroker(ctx context.Context, p *embedded.Platform) bool {
+	const noticed = 5 * time.Second // by then a crash is known
+	patience := time.NewTimer(noticed)
+	defer patience.Stop()
+	for {
+		if !p.Unclean().IsZero() {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-p.Torn():
+		case <-patience.C:
+			if _, up := p.Pids()[embedded.BrokerName]; up || ctx.Err() != nil {
+				return false
+			}
+			patience.Reset(noticed)
+		case err := <-p.Failed():
+			a.say("%v", err)
+			return false
 		}
 	}
 }

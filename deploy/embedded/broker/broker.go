@@ -2,9 +2,11 @@
 // its topics, offsets and transactions in a directory.
 //
 // It is a single broker for evaluation, development and tests. A clean restart
-// keeps everything; after a kill or a power cut the last writes may be gone or
-// disagree with each other, as nothing is synced to disk while it runs. That
-// is noticed at the next start and stays noted until [Accept] or [Wipe].
+// keeps everything. A kill of its process loses nothing that was acknowledged, but
+// it may leave a transaction committed in one partition and not in another, as
+// there is no log of transactions. A power cut may also take the last writes, as
+// nothing is synced to disk while it runs, unless Config.Sync is set. An unclean
+// end is noticed at the next start and stays noted until [Accept] or [Wipe].
 package broker
 
 import (
@@ -70,6 +72,11 @@ func Start(config Config) (*Broker, error) {
 	b := &Broker{dir: config.Dir}
 	if err := b.mark(); err != nil {
 		return nil, err
+	}
+	if !b.unclean.IsZero() {
+		if err := mendLogs(filepath.Join(config.Dir, dataDir)); err != nil {
+			return nil, err
+		}
 	}
 	options := []kfake.Opt{
 		kfake.NumBrokers(1),

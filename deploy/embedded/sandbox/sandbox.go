@@ -13,6 +13,8 @@ type Reach struct {
 	// Read lists files and folders that may be read, programs run. What the
 	// program itself and the libraries it has loaded are read from is added.
 	Read []string
+	// Environment is what the program gets, as name=value.
+	Environment []string
 	// Keep stays open, under its number; nil for none.
 	Keep *os.File
 }

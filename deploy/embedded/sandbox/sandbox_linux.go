@@ -95,7 +95,7 @@ func Exec(r Reach, args []string) error {
 	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, rules.Fd(), 0, 0); errno != 0 {
 		return fmt.Errorf("entering the sandbox: %w", errno)
 	}
-	return fmt.Errorf("starting %s in the sandbox: %w", self, syscall.Exec(self, append([]string{self}, args...), os.Environ()))
+	return fmt.Errorf("starting %s in the sandbox: %w", self, syscall.Exec(self, append([]string{self}, args...), r.Environment))
 }
 
 // allow adds a rule for what lies at path, a folder or a file; what is absent
@@ -108,7 +108,15 @@ func allow(rules *os.File, path string, folder, file uint64) error {
 	if err != nil {
 		return fmt.Errorf("putting %s into the sandbox: %w", path, err)
 	}
-	defer unix.Close(fd)
+	if strings.HasPrefix(path, "/proc/") {
+		// A rule holds for what was found at the path. Of /proc that is made anew at
+		// each look, unless somebody still has it open: so this stays so.
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return fmt.Errorf("putting %s into the sandbox: %w", path, err)
+		}
+	} else {
+		defer unix.Close(fd)
+	}
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {
 		return fmt.Errorf("putting %s into the sandbox: %w", path, err)

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		if err = errors.Join(err, e); err == nil {
 			_, err = w.WriteString(folder)
 			err = errors.Join(err, w.Close(),
-				sandbox.Exec(sandbox.Reach{Write: []string{p.Folder}, Read: []string{p.Readable, "/nowhere"}, Keep: r}, []string{"inside", fmt.Sprint(r.Fd())}))
+				sandbox.Exec(sandbox.Reach{Write: []string{p.Folder}, Read: []string{p.Readable, "/nowhere", "/proc/self/maps"}, Environment: []string{"GIVEN=1"}, Keep: r}, []string{"inside", fmt.Sprint(r.Fd())}))
 		}
 		fmt.Fprintln(os.Stderr, err)
 		if errors.Is(err, sandbox.ErrUnavailable) {
@@ -80,6 +80,12 @@ func inside() int {
 	mayNot("writing what is given", os.WriteFile(p.Readable, nil, 0o600))
 	_, err = os.ReadFile(p.Secret)
 	mayNot("reading elsewhere", err)
+	if len(os.Environ()) != 1 || os.Getenv("GIVEN") != "1" {
+		failed++
+		fmt.Fprintln(os.Stderr, "the environment is", os.Environ())
+	}
+	_, err = os.ReadFile("/proc/self/maps")
+	may("reading what is given of /proc", err)
 	_, err = os.ReadFile("/proc/self/environ")
 	mayNot("reading the environment of a process", err)
 	_, err = os.ReadDir("/")

@@ -10,12 +10,6 @@ import (
 	"syncline/deploy/embedded/filelock"
 )
 
-// AcceptUnclean takes the broker's data over dir as it is after an unclean
-// end. The platform must be stopped.
-func AcceptUnclean(dir string) error {
-	return stopped(dir, func() error { return broker.Accept(filepath.Join(dir, "broker")) })
-}
-
 // Wipe deletes topics, schemas and databases of the platform over dir, for a
 // rebuild from the sources. The platform must be stopped. Logs stay.
 func Wipe(dir string) error {
