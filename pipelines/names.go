@@ -33,6 +33,7 @@ type Names struct {
 	Letters      string
 	Feeds        string
 	Instructions string
+	Processes    string // what running processes say of themselves
 	Canonical    string // begins the topics of canonical entities
 }
 
@@ -49,7 +50,7 @@ func NamesOf(prefix string) (Names, error) {
 	}
 	n := Names{
 		Prefix: prefix, Rows: prefix + ".rows", Documents: prefix + ".documents", Accounts: prefix + ".accounts",
-		Letters: prefix + ".letters", Feeds: prefix + ".feeds", Instructions: prefix + ".instructions", Canonical: prefix + "." + canonicalDot,
+		Letters: prefix + ".letters", Feeds: prefix + ".feeds", Instructions: prefix + ".instructions", Processes: prefix + ".processes", Canonical: prefix + "." + canonicalDot,
 	}
 	if prefix == DefaultPrefix {
 		n.Canonical = canonicalDot
@@ -96,7 +97,7 @@ func (n Names) Readers(sources []string) map[string][]string {
 // may have its name.
 func (n Names) Owns(topic string) bool {
 	switch topic {
-	case n.Rows, n.Documents, n.Accounts, n.Letters, n.Feeds, n.Instructions:
+	case n.Rows, n.Documents, n.Accounts, n.Letters, n.Feeds, n.Instructions, n.Processes:
 		return true
 	}
 	return strings.HasPrefix(topic, n.Canonical) || strings.HasPrefix(topic, n.Prefix+".") && strings.HasSuffix(topic, ".changelog")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/pprof"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -150,6 +151,11 @@ func (a *app) pipelines(ctx context.Context, parts []string, show func(Progress)
 		return err
 	}
 	defer schemas.Close()
+	presence, err := a.claim(ctx, parts)
+	if err != nil || presence == nil {
+		return err
+	}
+	defer presence.End()
 	spine, err := a.buildSpine(ctx, cat, schemas)
 	if err != nil || spine == nil {
 		return err
@@ -176,24 +182,32 @@ func (a *app) pipelines(ctx context.Context, parts []string, show func(Progress)
 	if !slices.Contains(parts, partSink) {
 		deliver = nil
 	}
+	beating, hush := context.WithCancel(context.WithoutCancel(ctx))
+	var side sync.WaitGroup
+	side.Go(func() { presence.Beat(beating, func() run.Report { return run.ReportOf(transform, deliver) }) })
+	defer func() { hush(); side.Wait() }()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		if transform == nil {
 			return nil
 		}
-		return transform.Run(ctx)
+		return a.keep(ctx, transform)
 	})
 	group.Go(func() error {
 		if deliver == nil {
 			return nil
 		}
 		// Canonical state flows whether ClickHouse is there or not.
-		if err := a.migrate(ctx, writer); err != nil || ctx.Err() != nil {
+		if err := a.await(ctx, a.clickHouse(), writer.Migrate); err != nil || ctx.Err() != nil {
 			return err
 		}
-		return deliver.Run(ctx)
+		err := deliver.Run(ctx)
+		if errors.Is(err, run.ErrFenced) {
+			return lost(err)
+		}
+		return err
 	})
-	group.Go(func() error { reportProgress(ctx, transform, deliver, show); return nil })
+	group.Go(func() error { reportProgress(ctx, transform, deliver, presence, show); return nil })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("running the pipelines: %w", err)
 	}
@@ -229,25 +243,20 @@ func loadCatalog(name string) (*catalog.Catalog, error) {
 	return c, err
 }
 
-// retryPause is between tries to reach what is down at start.
-const retryPause = 2 * time.Second
-
 // buildSpine waits for a registry that cannot be reached; nil without an error
 // means that ctx ended first.
-func (a *app) buildSpine(ctx context.Context, cat *catalog.Catalog, schemas *registry.Remote) (*pipelines.Spine, error) {
-	for {
-		spine, err := pipelines.Build(ctx, pipelines.Config{
+func (a *app) buildSpine(ctx context.Context, cat *catalog.Catalog, schemas *registry.Remote) (spine *pipelines.Spine, err error) {
+	err = a.await(ctx, a.registry(), func(ctx context.Context) error {
+		spine, err = pipelines.Build(ctx, pipelines.Config{
 			Catalog: cat, Schemas: schemas, Names: a.names, Partitions: int32(a.settings.Partitions), //nolint:gosec // validated
 			UnknownSchemaWait: a.settings.UnknownSchemaWait, MaxRecordBytes: a.settings.MaxRecordBytes, Log: a.log,
 		})
-		if !errors.Is(err, registry.ErrUnreachable) {
-			return spine, err
+		if err != nil && !errors.Is(err, registry.ErrUnreachable) && !errors.Is(err, registry.ErrRejected) {
+			return classify(err)
 		}
-		a.say("waiting for the schema registry at %s: %v", a.settings.RegistryURL, root(err))
-		if !pause(ctx) {
-			return nil, nil //nolint:nilnil // asked to stop before there was anything
-		}
-	}
+		return err
+	})
+	return spine, err
 }
 
 func (a *app) openSink(schemas *registry.Remote) (*clickhouse.Writer, error) {
@@ -261,35 +270,7 @@ func (a *app) openSink(schemas *registry.Remote) (*clickhouse.Writer, error) {
 	return w, nil
 }
 
-// migrate brings the tables and views up to date, waiting for a ClickHouse that
-// is down.
-func (a *app) migrate(ctx context.Context, w *clickhouse.Writer) error {
-	for {
-		err := w.Migrate(ctx)
-		if err == nil {
-			return nil
-		}
-		var known *clickhouse.Error
-		if errors.As(err, &known) && known.Permanent() {
-			return err
-		}
-		a.say("waiting for ClickHouse at %s: %v", a.settings.ClickHouse, err)
-		if !pause(ctx) {
-			return nil
-		}
-	}
-}
-
-func pause(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(retryPause):
-		return true
-	}
-}
-
-func reportProgress(ctx context.Context, t *run.Transform, d *run.Deliver, show func(Progress)) {
+func reportProgress(ctx context.Context, t *run.Transform, d *run.Deliver, presence *run.Presence, show func(Progress)) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -305,7 +286,7 @@ func reportProgress(ctx context.Context, t *run.Transform, d *run.Deliver, show 
 		if d != nil {
 			p.sink(d.Status())
 		}
-		if behind, err := lag(ctx, t, d); err == nil {
+		if behind, err := lag(ctx, t, d, presence.Others()); err == nil {
 			p.Behind = behind
 		}
 		show(p)
@@ -314,16 +295,16 @@ func reportProgress(ctx context.Context, t *run.Transform, d *run.Deliver, show 
 
 // lag is what lies unread before any hop or the sink; a broker that does not
 // answer soon must not hold up what else there is to say.
-func lag(ctx context.Context, t *run.Transform, d *run.Deliver) (sum int64, err error) {
+func lag(ctx context.Context, t *run.Transform, d *run.Deliver, others []run.Process) (sum int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if t != nil {
-		if sum, err = t.Behind(ctx); err != nil {
+		if sum, err = t.Behind(ctx, others); err != nil {
 			return 0, err
 		}
 	}
 	if d != nil {
-		rest, err := d.Behind(ctx)
+		rest, err := d.Behind(ctx, others)
 		if err != nil {
 			return 0, err
 		}

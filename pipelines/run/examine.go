@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -40,24 +38,21 @@ func HopLag(ctx context.Context, cfg Config, hop string, topics []string) (Lag, 
 }
 
 // asking is a client for questions to a cluster that may not answer.
-func (c Config) asking() (*kgo.Client, error) {
-	return kgo.NewClient(append(c.withDefaults().connectOpts(c.withDefaults().Prefix+".examine"), kgo.RequestRetries(2), kgo.RetryTimeout(5*time.Second))...)
+func (c Config) asking(more ...kgo.Opt) (*kgo.Client, error) {
+	opts := append(c.withDefaults().connectOpts(c.withDefaults().Prefix+".examine"), kgo.RequestRetries(2), kgo.RetryTimeout(5*time.Second))
+	return kgo.NewClient(append(opts, more...)...)
 }
 
 func hopLag(ctx context.Context, admin *kadm.Client, cfg Config, hop string, topics []string) (lag Lag, err error) {
 	group := cfg.withDefaults().Prefix + "." + hop
-	// A cluster on which no group has ever been has no coordinator yet.
-	none := func(err error) bool {
-		return errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.GroupIDNotFound)
-	}
 	described, err := admin.DescribeGroups(ctx, group)
-	if err != nil && !none(err) {
+	if err != nil && !noGroup(err) {
 		return lag, fmt.Errorf("asking for the group %s: %w", group, err)
 	}
 	lag.Members = len(described[group].Members)
-	taken, err := admin.FetchOffsets(ctx, group)
-	if err != nil && !none(err) {
-		return lag, fmt.Errorf("asking for the offsets of %s: %w", group, err)
+	taken, err := groupOffsets(ctx, admin, group)
+	if err != nil {
+		return lag, err
 	}
 	ends, err := listed(admin.ListCommittedOffsets(ctx, topics...))
 	if err != nil {
@@ -153,10 +148,7 @@ func ExaminePositions(ctx context.Context, cfg Config, readers map[string][]stri
 }
 
 func examineHop(ctx context.Context, admin *kadm.Client, cfg Config, hop string, topics []string) (lost []string, positions int, err error) {
-	committed, err := admin.FetchOffsets(ctx, cfg.withDefaults().Prefix+"."+hop)
-	if errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.GroupIDNotFound) {
-		return nil, 0, nil
-	}
+	committed, err := groupOffsets(ctx, admin, cfg.withDefaults().Prefix+"."+hop)
 	if err != nil {
 		return nil, 0, err
 	}
