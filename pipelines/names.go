@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"syncline/pipelines/run"
 	"syncline/processors/account"
 )
 
@@ -38,6 +39,9 @@ type Names struct {
 }
 
 var prefixRule = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,59}$`)
+
+// Hops are the names of the hops, in the order in which changes pass them.
+func Hops() []string { return []string{Intake, HopDocument, HopParty, HopAccount} }
 
 // NamesOf are the names under a prefix. The error names the rule that the prefix
 // breaks.
@@ -86,6 +90,27 @@ func (n Names) Delivered() []string {
 		names = append(names, n.Record(t.String()))
 	}
 	return names
+}
+
+// Owned are the topics that the pipelines make at their first start, with so many
+// partitions each; those of instructions and of processes have one.
+func (n Names) Owned(partitions int32) []run.Topic {
+	var all []run.Topic
+	add := func(name string, partitions int32, cleanup run.Cleanup) {
+		all = append(all, run.Topic{Name: name, Partitions: partitions, Cleanup: cleanup})
+	}
+	for _, queue := range []string{n.Rows, n.Documents, n.Accounts} {
+		add(queue, partitions, run.Queue)
+	}
+	for _, hop := range Hops() {
+		add(n.Changelog(hop), partitions, run.Compact)
+	}
+	for _, name := range n.Delivered() {
+		add(name, partitions, run.Compact)
+	}
+	add(n.Instructions, 1, run.Compact)
+	add(n.Processes, 1, run.Queue)
+	return all
 }
 
 // Readers are the topics that each hop reads, by hop; sources are the catalog's.

@@ -135,6 +135,9 @@ const (
 	partSink = "sink"
 )
 
+// sinkName ends the name of the sink's group.
+const sinkName = "clickhouse"
+
 // pipelines runs hops and sink, or one of them, until ctx ends.
 func (a *app) pipelines(ctx context.Context, parts []string, show func(Progress)) error {
 	stopProfile, err := cpuProfile(os.Getenv("SYNCLINE_CPU_PROFILE"))
@@ -172,7 +175,7 @@ func (a *app) pipelines(ctx context.Context, parts []string, show func(Progress)
 		return err
 	}
 	defer writer.Close()
-	deliver, err := run.NewDeliver(run.DeliverConfig{Config: cfg, Sink: "clickhouse", Topics: spine.Delivered, FlushAfter: a.settings.FlushInterval}, writer)
+	deliver, err := run.NewDeliver(run.DeliverConfig{Config: cfg, Sink: sinkName, Topics: spine.Delivered, FlushAfter: a.settings.FlushInterval}, writer)
 	if err != nil {
 		return input("config.sink", "correct the setting it names", "%w", err)
 	}

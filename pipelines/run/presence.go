@@ -420,7 +420,7 @@ func bySlot(all []Process) []Process {
 
 // End gives the slot back, at once for whoever comes next.
 func (p *Presence) End() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if _, err := p.tell(ctx, nil, true); err != nil {
 		p.log.Warn("cannot say that this process has ended", "error", err)
