@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"syncline/pipelines/run"
 	"syncline/processors/account"
 )
 
@@ -35,6 +36,7 @@ type Names struct {
 	Letters      string
 	Feeds        string
 	Instructions string
+	Processes    string // what running processes say of themselves
 	Canonical    string // begins the topics of canonical entities
 }
 
@@ -42,6 +44,9 @@ type Names struct {
 var generationRule = regexp.MustCompile(`\.g[0-9]+$`)
 
 var prefixRule = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,59}$`)
+
+// Hops are the names of the hops, in the order in which changes pass them.
+func Hops() []string { return []string{Intake, HopDocument, HopParty, HopAccount} }
 
 // NamesOf are the names under a prefix. The error names the rule that the prefix
 // breaks.
@@ -57,7 +62,7 @@ func NamesOf(prefix string) (Names, error) {
 	}
 	n := Names{
 		Prefix: prefix, Rows: prefix + ".rows", Documents: prefix + ".documents", Accounts: prefix + ".accounts",
-		Letters: prefix + ".letters", Feeds: prefix + ".feeds", Instructions: prefix + ".instructions", Canonical: prefix + "." + canonicalDot,
+		Letters: prefix + ".letters", Feeds: prefix + ".feeds", Instructions: prefix + ".instructions", Processes: prefix + ".processes", Canonical: prefix + "." + canonicalDot,
 	}
 	if prefix == DefaultPrefix {
 		n.Canonical = canonicalDot
@@ -112,6 +117,27 @@ func (n Names) Delivered() []string {
 	return names
 }
 
+// Owned are the topics that the pipelines make at their first start, with so many
+// partitions each; those of instructions and of processes have one.
+func (n Names) Owned(partitions int32) []run.Topic {
+	var all []run.Topic
+	add := func(name string, partitions int32, cleanup run.Cleanup) {
+		all = append(all, run.Topic{Name: name, Partitions: partitions, Cleanup: cleanup})
+	}
+	for _, queue := range []string{n.Rows, n.Documents, n.Accounts} {
+		add(queue, partitions, run.Queue)
+	}
+	for _, hop := range Hops() {
+		add(n.Changelog(hop), partitions, run.Compact)
+	}
+	for _, name := range n.Delivered() {
+		add(name, partitions, run.Compact)
+	}
+	add(n.Instructions, 1, run.Compact)
+	add(n.Processes, 1, run.Queue)
+	return all
+}
+
 // Readers are the topics that each hop reads, by hop; sources are the catalog's.
 func (n Names) Readers(sources []string) map[string][]string {
 	return map[string][]string{Intake: sources, HopDocument: {n.Rows}, HopParty: {n.Documents}, HopAccount: {n.Accounts}}
@@ -121,7 +147,7 @@ func (n Names) Readers(sources []string) map[string][]string {
 // may have its name.
 func (n Names) Owns(topic string) bool {
 	switch topic {
-	case n.Rows, n.Documents, n.Accounts, n.Letters, n.Feeds, n.Instructions:
+	case n.Rows, n.Documents, n.Accounts, n.Letters, n.Feeds, n.Instructions, n.Processes:
 		return true
 	}
 	if rest, ok := strings.CutPrefix(topic, n.Prefix+".g"); ok && rest != "" && rest[0] >= '0' && rest[0] <= '9' {

@@ -60,6 +60,21 @@ func TestEveryOwnedTopicFollowsThePrefix(t *testing.T) {
 	}
 }
 
+// What doctor expects is what the hops declare.
+func TestOwnedTopicsAreThoseOfTheHops(t *testing.T) {
+	names := pipelines.DefaultNames()
+	var got []string
+	for _, topic := range names.Owned(4) {
+		if topic.Name != names.Instructions && topic.Name != names.Processes {
+			got = append(got, topic.Name)
+		}
+	}
+	slices.Sort(got)
+	if want := owned(t, pipelines.DefaultPrefix); !slices.Equal(got, want) {
+		t.Errorf("got %v\nwant %v", got, want)
+	}
+}
+
 func TestPrefixesThatCannotBe(t *testing.T) {
 	for _, prefix := range []string{"", ".", "..", "a b", "ä", "canonical", "acme.canonical", strings.Repeat("a", 61), "_x", "syncline.g2"} {
 		if _, err := pipelines.NamesOf(prefix); err == nil || !strings.Contains(err.Error(), "prefix") {

@@ -187,7 +187,7 @@ func (r *Rebuild) Run(ctx context.Context, plan *RebuildPlan) error {
 	for _, hop := range hopNames {
 		topics = append(topics, old.Changelog(hop))
 	}
-	if err := run.Forget(ctx, r.engine(old), append(topics, old.Rows, old.Documents, old.Accounts), hopNames); err != nil {
+	if err := run.Discard(ctx, r.engine(old), append(topics, old.Rows, old.Documents, old.Accounts), hopNames); err != nil {
 		return fmt.Errorf("rebuild: all is published; deleting the last generation: %w", err)
 	}
 	return r.tell(ctx, run.Instruction{Kind: kindFinished}, g.Number)

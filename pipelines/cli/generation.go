@@ -37,7 +37,7 @@ func (h *hopRunner) run(ctx context.Context) error {
 			return err
 		}
 		h.set(transform, "")
-		err = transform.Run(ctx)
+		err = h.app.keep(ctx, transform)
 		h.set(nil, "a rebuild has begun")
 		if !errors.Is(err, run.ErrGeneration) {
 			return err
@@ -50,8 +50,14 @@ func (h *hopRunner) run(ctx context.Context) error {
 // has begun has first to note what was published.
 func (h *hopRunner) awaitGeneration(ctx context.Context) (pipelines.Names, error) {
 	for said := false; ; {
-		g, err := h.app.generation(ctx)
-		if err != nil || g.Seeded {
+		var g pipelines.Generation
+		err := h.app.await(ctx, h.app.kafka(), func(ctx context.Context) (err error) {
+			if g, err = h.app.generation(ctx); err != nil && !run.Passing(err) {
+				return failure(ExitFailed, "pipelines.failed", "read the message; `syncline doctor` looks at the cluster", "%w", err)
+			}
+			return err
+		})
+		if err != nil || g.Seeded || ctx.Err() != nil {
 			return h.app.names.Of(g.Number), err
 		}
 		if !said {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/pprof"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -134,6 +135,9 @@ const (
 	partSink = "sink"
 )
 
+// sinkName ends the name of the sink's group.
+const sinkName = "clickhouse"
+
 // pipelines runs hops and sink, or one of them, until ctx ends.
 func (a *app) pipelines(ctx context.Context, parts []string, show func(Progress)) error {
 	stopProfile, err := cpuProfile(os.Getenv("SYNCLINE_CPU_PROFILE"))
@@ -150,6 +154,11 @@ func (a *app) pipelines(ctx context.Context, parts []string, show func(Progress)
 		return err
 	}
 	defer schemas.Close()
+	presence, err := a.claim(ctx, parts)
+	if err != nil || presence == nil {
+		return err
+	}
+	defer presence.End()
 	writer, err := a.openSink(schemas)
 	if err != nil {
 		return err
@@ -159,13 +168,17 @@ func (a *app) pipelines(ctx context.Context, parts []string, show func(Progress)
 	if slices.Contains(parts, partHops) {
 		hops = &hopRunner{app: a, catalog: cat, schemas: schemas}
 	}
-	deliver, err := run.NewDeliver(run.DeliverConfig{Config: a.engine(), Sink: "clickhouse", Topics: a.names.Delivered(), FlushAfter: a.settings.FlushInterval}, writer)
+	deliver, err := run.NewDeliver(run.DeliverConfig{Config: a.engine(), Sink: sinkName, Topics: a.names.Delivered(), FlushAfter: a.settings.FlushInterval}, writer)
 	if err != nil {
 		return input("config.sink", "correct the setting it names", "%w", err)
 	}
 	if !slices.Contains(parts, partSink) {
 		deliver = nil
 	}
+	beating, hush := context.WithCancel(context.WithoutCancel(ctx))
+	var side sync.WaitGroup
+	side.Go(func() { presence.Beat(beating, func() run.Report { return run.ReportOf(hops.transform(), deliver) }) })
+	defer func() { hush(); side.Wait() }()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		if hops == nil {
@@ -178,12 +191,16 @@ func (a *app) pipelines(ctx context.Context, parts []string, show func(Progress)
 			return nil
 		}
 		// Canonical state flows whether ClickHouse is there or not.
-		if err := a.migrate(ctx, writer); err != nil || ctx.Err() != nil {
+		if err := a.await(ctx, a.clickHouse(), writer.Migrate); err != nil || ctx.Err() != nil {
 			return err
 		}
-		return deliver.Run(ctx)
+		err := deliver.Run(ctx)
+		if errors.Is(err, run.ErrFenced) {
+			return lost(err)
+		}
+		return err
 	})
-	group.Go(func() error { reportProgress(ctx, hops, deliver, show); return nil })
+	group.Go(func() error { reportProgress(ctx, hops, deliver, presence, show); return nil })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("running the pipelines: %w", err)
 	}
@@ -219,25 +236,20 @@ func loadCatalog(name string) (*catalog.Catalog, error) {
 	return c, err
 }
 
-// retryPause is between tries to reach what is down at start.
-const retryPause = 2 * time.Second
-
 // buildSpine waits for a registry that cannot be reached; nil without an error
 // means that ctx ended first.
-func (a *app) buildSpine(ctx context.Context, cat *catalog.Catalog, schemas *registry.Remote, names pipelines.Names) (*pipelines.Spine, error) {
-	for {
-		spine, err := pipelines.Build(ctx, pipelines.Config{
+func (a *app) buildSpine(ctx context.Context, cat *catalog.Catalog, schemas *registry.Remote, names pipelines.Names) (spine *pipelines.Spine, err error) {
+	err = a.await(ctx, a.registry(), func(ctx context.Context) error {
+		spine, err = pipelines.Build(ctx, pipelines.Config{
 			Catalog: cat, Schemas: schemas, Names: names, Partitions: int32(a.settings.Partitions), //nolint:gosec // validated
 			UnknownSchemaWait: a.settings.UnknownSchemaWait, MaxRecordBytes: a.settings.MaxRecordBytes, Log: a.log,
 		})
-		if !errors.Is(err, registry.ErrUnreachable) {
-			return spine, err
+		if err != nil && !errors.Is(err, registry.ErrUnreachable) && !errors.Is(err, registry.ErrRejected) {
+			return classify(err)
 		}
-		a.say("waiting for the schema registry at %s: %v", a.settings.RegistryURL, root(err))
-		if !pause(ctx) {
-			return nil, nil //nolint:nilnil // asked to stop before there was anything
-		}
-	}
+		return err
+	})
+	return spine, err
 }
 
 func (a *app) openSink(schemas *registry.Remote) (*clickhouse.Writer, error) {
@@ -251,35 +263,7 @@ func (a *app) openSink(schemas *registry.Remote) (*clickhouse.Writer, error) {
 	return w, nil
 }
 
-// migrate brings the tables and views up to date, waiting for a ClickHouse that
-// is down.
-func (a *app) migrate(ctx context.Context, w *clickhouse.Writer) error {
-	for {
-		err := w.Migrate(ctx)
-		if err == nil {
-			return nil
-		}
-		var known *clickhouse.Error
-		if errors.As(err, &known) && known.Permanent() {
-			return err
-		}
-		a.say("waiting for ClickHouse at %s: %v", a.settings.ClickHouse, err)
-		if !pause(ctx) {
-			return nil
-		}
-	}
-}
-
-func pause(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(retryPause):
-		return true
-	}
-}
-
-func reportProgress(ctx context.Context, h *hopRunner, d *run.Deliver, show func(Progress)) {
+func reportProgress(ctx context.Context, h *hopRunner, d *run.Deliver, presence *run.Presence, show func(Progress)) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -300,7 +284,7 @@ func reportProgress(ctx context.Context, h *hopRunner, d *run.Deliver, show func
 			if why := h.waiting(); why != "" {
 				p.Waiting = append(p.Waiting, why)
 			}
-		} else if behind, err := lag(ctx, t, d); err == nil {
+		} else if behind, err := lag(ctx, t, d, presence.Others()); err == nil {
 			p.Behind = behind
 		}
 		show(p)
@@ -309,16 +293,16 @@ func reportProgress(ctx context.Context, h *hopRunner, d *run.Deliver, show func
 
 // lag is what lies unread before any hop or the sink; a broker that does not
 // answer soon must not hold up what else there is to say.
-func lag(ctx context.Context, t *run.Transform, d *run.Deliver) (sum int64, err error) {
+func lag(ctx context.Context, t *run.Transform, d *run.Deliver, others []run.Process) (sum int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if t != nil {
-		if sum, err = t.Behind(ctx); err != nil {
+		if sum, err = t.Behind(ctx, others); err != nil {
 			return 0, err
 		}
 	}
 	if d != nil {
-		rest, err := d.Behind(ctx)
+		rest, err := d.Behind(ctx, others)
 		if err != nil {
 			return 0, err
 		}

@@ -189,7 +189,7 @@ interrupt, a termination, or the end of its terminal. A restart keeps everything
 After a kill of the broker it keeps the source topics, schemas and instructions,
 and makes anew what was derived from them, which it says. --wipe deletes all
 embedded topics and tables, the sources' too, to be loaded again; to compute
-everything anew from topics that are there, see `+"`syncline rebuild all`"+`.`,
+everything anew from topics that are there, see ` + "`syncline rebuild all`" + `.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.refuseForUp(); err != nil {

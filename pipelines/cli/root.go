@@ -149,6 +149,9 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := level.UnmarshalText([]byte(a.settings.LogLevel)); err != nil {
 		return input("config.invalid", "use debug, info, warn or error", "log_level: %w", err)
 	}
+	for name, meant := range strayVariables() {
+		a.say("warning: %s is no setting and does nothing; %s", name, strayFix(meant))
+	}
 	a.log = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
 	return nil
 }

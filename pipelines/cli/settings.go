@@ -133,9 +133,8 @@ func loadSettings(flags *pflag.FlagSet, configFile string) (s Settings, given ma
 			return s, nil, err
 		}
 	}
-	const prefix = "SYNCLINE_"
-	err = k.Load(env.Provider(".", env.Opt{Prefix: prefix, TransformFunc: func(key, value string) (string, any) {
-		key = strings.ToLower(strings.TrimPrefix(key, prefix))
+	err = k.Load(env.Provider(".", env.Opt{Prefix: envPrefix, TransformFunc: func(key, value string) (string, any) {
+		key = strings.ToLower(strings.TrimPrefix(key, envPrefix))
 		if !known[key] {
 			return "", nil
 		}
@@ -203,7 +202,7 @@ func (s *Settings) environ() []string {
 		case []string:
 			value = strings.Join(x, ",")
 		}
-		list = append(list, "SYNCLINE_"+strings.ToUpper(v.Type().Field(i).Tag.Get("koanf"))+"="+value)
+		list = append(list, envPrefix+strings.ToUpper(v.Type().Field(i).Tag.Get("koanf"))+"="+value)
 	}
 	return list
 }

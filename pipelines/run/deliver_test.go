@@ -152,7 +152,7 @@ func (r *delivering) stop() {
 func (r *delivering) waitIdle(d time.Duration) {
 	r.w.t.Helper()
 	r.w.wait("all is delivered", d, func() bool {
-		n, err := r.d.Behind(r.w.t.Context())
+		n, err := r.d.Behind(r.w.t.Context(), nil)
 		return err == nil && n == 0
 	})
 }

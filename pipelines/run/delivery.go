@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"syncline/schemas/change"
@@ -243,10 +244,11 @@ func (d *Deliver) Status() DeliverStatus {
 	return out
 }
 
-// Behind asks the broker how many records (with transaction markers) this
-// process has not written yet, over all topics that exist. Partitions that are
-// not assigned to it count whole.
-func (d *Deliver) Behind(ctx context.Context) (int64, error) {
+// Behind asks the broker how many records (with transaction markers) the sinks
+// of all processes have not written yet, over all topics that exist: others are
+// the processes beside this one. A partition that nobody works on counts whole:
+// the group's offset does not say what the target has.
+func (d *Deliver) Behind(ctx context.Context, others []Process) (int64, error) {
 	d.mu.Lock()
 	admin := d.admin
 	d.mu.Unlock()
@@ -262,26 +264,46 @@ func (d *Deliver) Behind(ctx context.Context) (int64, error) {
 	var behind int64
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for topic, parts := range ends {
-		l := d.lines[topic]
-		for number, end := range parts {
-			if end.Err != nil {
-				continue // absent
-			}
-			at := int64(0)
-			if part := l.parts[number]; part != nil {
-				at = max(part.next, 0)
-				if len(part.records) > 0 {
-					at = part.from
-				}
-				if l.inFlight != nil && l.inFlight.owners[number] == part {
-					at = min(at, l.inFlight.batch.Parts[partIndex(l.inFlight.batch.Parts, number)].First)
-				}
-			}
-			behind += max(end.Offset-at, 0)
+	ends.Each(func(end kadm.ListedOffset) {
+		if end.Err != nil {
+			return // absent
+		}
+		at, known := d.lines[end.Topic].written(end.Partition)
+		if !known {
+			at, _ = elsewhere(others, d.cfg.Sink, end.Topic, end.Partition)
+		}
+		behind += max(end.Offset-max(at, 0), 0)
+	})
+	return behind, nil
+}
+
+// written is the next offset that the target does not have yet of an assigned
+// partition. Deliver.mu is held.
+func (l *line) written(partition int32) (next int64, assigned bool) {
+	part := l.parts[partition]
+	if part == nil {
+		return 0, false
+	}
+	next = max(part.next, 0)
+	if len(part.records) > 0 {
+		next = part.from
+	}
+	if l.inFlight != nil && l.inFlight.owners[partition] == part {
+		next = min(next, l.inFlight.batch.Parts[partIndex(l.inFlight.batch.Parts, partition)].First)
+	}
+	return next, true
+}
+
+// positions adds what the target has of this process's partitions.
+func (d *Deliver) positions(r *Report) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for topic, l := range d.lines {
+		for partition := range l.parts {
+			next, _ := l.written(partition)
+			r.at(d.cfg.Sink, topic, partition, next)
 		}
 	}
-	return behind, nil
 }
 
 func partIndex(parts []change.Part, number int32) int {

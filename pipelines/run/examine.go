@@ -38,21 +38,21 @@ func HopLag(ctx context.Context, cfg Config, hop string, topics []string) (Lag, 
 }
 
 // asking is a client for questions to a cluster that may not answer.
-func (c Config) asking() (*kgo.Client, error) {
-	return kgo.NewClient(append(c.withDefaults().connectOpts(c.withDefaults().Prefix+".examine"), kgo.RequestRetries(2), kgo.RetryTimeout(5*time.Second))...)
+func (c Config) asking(more ...kgo.Opt) (*kgo.Client, error) {
+	opts := append(c.withDefaults().connectOpts(c.withDefaults().Prefix+".examine"), kgo.RequestRetries(2), kgo.RetryTimeout(5*time.Second))
+	return kgo.NewClient(append(opts, more...)...)
 }
 
 func hopLag(ctx context.Context, admin *kadm.Client, cfg Config, hop string, topics []string) (lag Lag, err error) {
 	group := cfg.withDefaults().Prefix + "." + hop
-	// A cluster on which no group has ever been has no coordinator yet.
 	described, err := admin.DescribeGroups(ctx, group)
 	if err != nil && !noGroup(err) {
 		return lag, fmt.Errorf("asking for the group %s: %w", group, err)
 	}
 	lag.Members = len(described[group].Members)
-	taken, err := admin.FetchOffsets(ctx, group)
-	if err != nil && !noGroup(err) {
-		return lag, fmt.Errorf("asking for the offsets of %s: %w", group, err)
+	taken, err := groupOffsets(ctx, admin, group)
+	if err != nil {
+		return lag, err
 	}
 	ends, err := listed(admin.ListCommittedOffsets(ctx, topics...))
 	if err != nil {
@@ -84,9 +84,9 @@ func hopLag(ctx context.Context, admin *kadm.Client, cfg Config, hop string, top
 const retrySetting = "add.partitions.to.txn.retry.backoff.ms"
 
 // Examine looks at a cluster and changes nothing: brokers, transaction.version,
-// settings that cost latency, source topics, how far the hop that reads them is,
-// transactions that hang.
-func Examine(ctx context.Context, cfg Config, hop string, sources []string) []Examination {
+// settings that cost latency, source topics, transactions that hang. A single
+// finding is that it cannot be reached.
+func Examine(ctx context.Context, cfg Config, sources []string) []Examination {
 	place := "Kafka " + strings.Join(cfg.Brokers, ",")
 	cl, err := cfg.asking()
 	if err != nil {
@@ -101,21 +101,7 @@ func Examine(ctx context.Context, cfg Config, hop string, sources []string) []Ex
 	out := []Examination{{Check: place, OK: true, Found: fmt.Sprintf("%d brokers", len(brokers))}}
 	out = append(out, examineTransactions(ctx, cl), examineBackoff(ctx, admin, brokers))
 	out = append(out, examineTopics(ctx, admin, sources)...)
-	return append(out, examineLag(ctx, admin, cfg, hop, sources), examineHanging(ctx, admin))
-}
-
-func examineLag(ctx context.Context, admin *kadm.Client, cfg Config, hop string, sources []string) Examination {
-	e := Examination{Check: "pipelines", OK: true}
-	lag, err := hopLag(ctx, admin, cfg, hop, sources)
-	switch {
-	case err != nil:
-		e.Warning, e.Found, e.Fix = true, "cannot be read: "+err.Error(), "give the account DESCRIBE on its groups and topics"
-	case lag.Members == 0:
-		e.Warning, e.Found, e.Fix = true, fmt.Sprintf("no process runs; source records not taken: %d", lag.Records), "syncline up, or syncline run"
-	default:
-		e.Found = fmt.Sprintf("processes: %d, source records not taken: %d", lag.Members, lag.Records)
-	}
-	return e
+	return append(out, examineHanging(ctx, admin))
 }
 
 // ExaminePositions holds the committed positions of hops against what their
@@ -148,10 +134,7 @@ func ExaminePositions(ctx context.Context, cfg Config, readers map[string][]stri
 }
 
 func examineHop(ctx context.Context, admin *kadm.Client, cfg Config, hop string, topics []string) (lost []string, positions int, err error) {
-	committed, err := admin.FetchOffsets(ctx, cfg.withDefaults().Prefix+"."+hop)
-	if noGroup(err) {
-		return nil, 0, nil
-	}
+	committed, err := groupOffsets(ctx, admin, cfg.withDefaults().Prefix+"."+hop)
 	if err != nil {
 		return nil, 0, err
 	}

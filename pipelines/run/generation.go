@@ -120,11 +120,6 @@ func ProgressTo(ctx context.Context, cfg Config, hop string, to Marks) (p Progre
 	return p, nil
 }
 
-// noGroup says that a group has never been.
-func noGroup(err error) bool {
-	return errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.GroupIDNotFound)
-}
-
 // Fence takes over the transactional ids of hops whose processes have ended, so
 // that nothing which they left open, or send late, can still be committed.
 func Fence(ctx context.Context, cfg Config, hops []string) error {
@@ -267,8 +262,8 @@ func (s *Seeder) Close() error {
 	}
 }
 
-// Forget deletes topics and the groups of hops; what is not there is no error.
-func Forget(ctx context.Context, cfg Config, topics, hops []string) error {
+// Discard deletes topics and the groups of hops; what is not there is no error.
+func Discard(ctx context.Context, cfg Config, topics, hops []string) error {
 	cl, err := cfg.asking()
 	if err != nil {
 		return fmt.Errorf("making the client: %w", err)

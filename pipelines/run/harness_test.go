@@ -287,7 +287,7 @@ func (r *running) waitIdle(d time.Duration) {
 			r.w.t.Fatalf("the transform ended: %v", err)
 		default:
 		}
-		n, err := r.tr.Behind(r.w.t.Context())
+		n, err := r.tr.Behind(r.w.t.Context(), nil)
 		if err == nil && n == 0 {
 			return
 		}

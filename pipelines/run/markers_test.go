@@ -169,7 +169,7 @@ func TestExamineFindsLostMarkers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	a := newAccident(ctx, t, "CompleteCommit", 1)
-	for _, e := range Examine(ctx, a.config(), "count", nil) {
+	for _, e := range Examine(ctx, a.config(), nil) {
 		if e.Check != "open transactions" {
 			continue
 		}

@@ -261,11 +261,12 @@ func (t *Transform) Status() Status {
 }
 
 // Behind asks the broker how many records (with transaction markers) lie
-// unread before the tasks of this process, over all hops; tasks still restoring
-// and partitions without committed offset count whole, a task with deferred work
-// counts one more. 0 means that everything
+// unread before the tasks of all processes, over all hops: others are those
+// beside this one, as they have said of themselves. A partition that nobody works
+// on counts from the group's offset, a task with deferred work and one that
+// restores count one more. 0 means that everything
 // written so far has gone through, provided that nothing is written meanwhile.
-func (t *Transform) Behind(ctx context.Context) (int64, error) {
+func (t *Transform) Behind(ctx context.Context, others []Process) (int64, error) {
 	t.mu.Lock()
 	hops := t.running
 	t.mu.Unlock()
@@ -276,16 +277,33 @@ func (t *Transform) Behind(ctx context.Context) (int64, error) {
 	// In the order of the topology: what an earlier hop still has in hand is
 	// written before its own lag is 0.
 	for _, h := range hops {
-		n, err := h.behind(ctx)
+		n, err := h.behind(ctx, others)
 		if err != nil {
 			return 0, err
 		}
 		behind += n
 	}
+	for i := range others {
+		behind += int64(others[i].Report.Deferred)
+	}
 	return behind, nil
 }
 
-func (h *hop) behind(ctx context.Context) (int64, error) {
+// positions adds how far the tasks of this process are.
+func (t *Transform) positions(r *Report) {
+	t.mu.Lock()
+	hops := t.running
+	t.mu.Unlock()
+	for _, h := range hops {
+		h.mu.Lock()
+		for id, task := range h.tasks {
+			r.at(h.def.Name, id.topic, id.partition, max(task.stats.next.Load(), 0))
+		}
+		h.mu.Unlock()
+	}
+}
+
+func (h *hop) behind(ctx context.Context, others []Process) (int64, error) {
 	// All inputs, not only those subscribed: a source topic that has just
 	// appeared counts whole. To the very end, not to the stable offset: a
 	// transaction is committed a moment before its markers are written.
@@ -297,24 +315,55 @@ func (h *hop) behind(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("listing starts of the inputs of hop %s: %w", h.def.Name, err)
 	}
+	committed, err := groupOffsets(ctx, h.admin, h.group)
+	if err != nil {
+		return 0, err
+	}
 	var behind int64
 	ends.Each(func(o kadm.ListedOffset) {
 		start, ok := starts.Lookup(o.Topic, o.Partition)
 		if o.Err != nil || !ok || start.Err != nil {
 			return // absent
 		}
+		id := partitionID{o.Topic, o.Partition}
 		next := start.Offset
 		h.mu.Lock()
-		if t := h.tasks[partitionID{o.Topic, o.Partition}]; t != nil {
+		t, owned := h.tasks[id], h.owned[id] != nil
+		h.mu.Unlock()
+		switch at, known := elsewhere(others, h.def.Name, o.Topic, o.Partition); {
+		case t != nil:
 			next = max(next, t.stats.next.Load())
 			if t.stats.deferred.Load() {
 				behind++
 			}
+		case !owned && known:
+			next = max(next, at)
+		default:
+			if c, ok := committed.Lookup(o.Topic, o.Partition); ok {
+				next = max(next, c.At)
+			}
+			if owned {
+				behind++ // it restores: whether it has deferred work is not known
+			}
 		}
-		h.mu.Unlock()
 		behind += max(o.Offset-next, 0)
 	})
 	return behind, nil
+}
+
+// groupOffsets are what a group has committed; none where there is no group.
+func groupOffsets(ctx context.Context, admin *kadm.Client, group string) (kadm.OffsetResponses, error) {
+	offsets, err := admin.FetchOffsets(ctx, group)
+	if err != nil && !noGroup(err) {
+		return nil, fmt.Errorf("asking for the offsets of %s: %w", group, err)
+	}
+	return offsets, nil
+}
+
+// noGroup tells the errors of a group that does not exist. A cluster on which no
+// group has ever been has no coordinator yet.
+func noGroup(err error) bool {
+	return errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.GroupIDNotFound)
 }
 
 // listed takes a topic that does not exist for no error.

@@ -16,9 +16,10 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// The kinds of failure of a [Client], for errors.Is. Exactly one of them
-// stands in each error, but for an ended context of the caller's own, which
-// stands there beside ErrUnreachable.
+// The kinds of failure of a [Client], for errors.Is. Exactly one of the first
+// four stands in each error. Beside ErrUnreachable there may stand an ended
+// context of the caller's own, or what keeps a registry that is up from
+// answering.
 var (
 	// ErrUnknownID: the registry answered, and has no schema of that id.
 	ErrUnknownID = errors.New("unknown schema id")
@@ -32,6 +33,10 @@ var (
 	// (an incompatible or invalid schema, a subject or version that is not
 	// there). The message has its reason.
 	ErrRejected = errors.New("rejected by the schema registry")
+	// ErrDenied: what is there wants another login, or gives this one no right.
+	ErrDenied = errors.New("login refused")
+	// ErrForeign: what answers at the address does not speak as a registry.
+	ErrForeign = errors.New("not a schema registry")
 )
 
 // Client is what the pipelines need of a schema registry. Implementations are

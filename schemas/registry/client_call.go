@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -65,6 +66,28 @@ func classify(err error, doing string) error {
 	return fmt.Errorf("%w: %s: %s (code %d)", ErrUnreachable, doing, clipTo(answer.Message, 2000), answer.Code)
 }
 
+// notARegistry tells the answers that a registry does not give from those that
+// it does: of its errors all are JSON, with a code of five digits or one that
+// says more than that a path is unknown.
+func notARegistry(status int, body []byte) error {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
+		return fmt.Errorf("%w: %d %s", ErrDenied, status, http.StatusText(status))
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return nil // a proxy's, and it passes
+	}
+	if status < 400 || status >= 500 {
+		return nil
+	}
+	var answer struct {
+		Code int `json:"error_code"`
+	}
+	if json.Unmarshal(body, &answer) == nil && answer.Code != 0 && answer.Code != http.StatusNotFound && answer.Code != http.StatusMethodNotAllowed {
+		return nil
+	}
+	return fmt.Errorf("%w: it answers %d %s: %s", ErrForeign, status, http.StatusText(status), clipTo(string(bytes.TrimSpace(body)), 100))
+}
+
 // bounded reads answers itself: srclient reads without a limit, and takes
 // "null" for an object that it may look into.
 type bounded struct{ next http.RoundTripper }
@@ -85,6 +108,9 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("the registry's answer has more than %d bytes", maxAnswerBytes)
 	case res.StatusCode < 300 && bytes.Equal(bytes.TrimSpace(body), []byte("null")):
 		return nil, errors.New("the registry answered null")
+	}
+	if err := notARegistry(res.StatusCode, body); err != nil {
+		return nil, err
 	}
 	res.Body = io.NopCloser(bytes.NewReader(body))
 	return res, nil

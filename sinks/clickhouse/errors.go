@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -27,6 +29,7 @@ type Error struct {
 	Err       error
 
 	permanent bool
+	foreign   bool // the answer is not ClickHouse's own
 	secret    string
 }
 
@@ -122,17 +125,44 @@ func (w *Writer) fault(op, table, offsets string, err error) error {
 		return e
 	}
 	if answer, ok := errors.AsType[*clickhouse.HTTPError](err); ok {
-		switch s := answer.StatusCode; {
-		case s == http.StatusRequestTimeout || s == http.StatusTooEarly || s == http.StatusTooManyRequests:
-		case s == http.StatusUnauthorized || s == http.StatusForbidden:
-			e.permanent = true
-			e.Rule, e.Fix = "the user must be able to sign in", "correct user and password"
-		case s >= 400 && s < 500:
-			e.permanent = true
-			e.Rule, e.Fix = "the address must be that of a ClickHouse HTTP interface", "correct the address"
-		}
+		e.judge(answer)
 	}
 	return e
+}
+
+// exceptionText is how ClickHouse begins an error where a proxy has taken the
+// header with its code away.
+var exceptionText = regexp.MustCompile(`\bCode: ([0-9]{1,5})\. DB::`)
+
+// judge looks at an answer without an exception. Its status is that of whoever
+// stands in between (a proxy that finds no server says 404 too), so that alone
+// it never makes an error permanent.
+func (e *Error) judge(answer *clickhouse.HTTPError) {
+	if m := exceptionText.FindStringSubmatch(answer.Error()); m != nil {
+		if code, err := strconv.ParseInt(m[1], 10, 32); err == nil {
+			a, permanent := permanentCode(int32(code))
+			e.Rule, e.Fix, e.permanent = a.rule, a.fix, permanent
+			return
+		}
+	}
+	switch s := answer.StatusCode; {
+	case s == http.StatusRequestTimeout || s == http.StatusTooEarly || s == http.StatusTooManyRequests:
+	case s == http.StatusUnauthorized || s == http.StatusForbidden || s == http.StatusProxyAuthRequired:
+		e.foreign = true
+		e.Rule, e.Fix = "the user must be able to sign in, at ClickHouse and at what stands before it", "correct user and password"
+	case s >= 400 && s < 500:
+		e.foreign = true
+		e.Rule, e.Fix = "the address must be that of a ClickHouse HTTP interface", "correct the address: the port is 8123, not the native 9000"
+	}
+}
+
+// atStart makes an answer that is not ClickHouse's permanent: before the first
+// word with a server a wrong address is likelier than a proxy's passing trouble.
+func atStart(err error) error {
+	if e, ok := errors.AsType[*Error](err); ok && e.foreign {
+		e.permanent = true
+	}
+	return err
 }
 
 // broken is a permanent fault found on our side.

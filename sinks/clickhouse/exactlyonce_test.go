@@ -324,8 +324,13 @@ func TestAnswersWorthAnotherTry(t *testing.T) {
 		{404, "60", "Code: 60. DB::Exception: Table does not exist. (UNKNOWN_TABLE)", true},
 		{403, "516", "Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)", true},
 		{500, "497", "Code: 497. DB::Exception: Not enough privileges. (ACCESS_DENIED)", true},
-		{401, "", "who are you", true},
-		{404, "", "not here", true},
+		{502, "", "Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)", true},
+		{404, "", "Code: 241. DB::Exception: Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED)", false},
+		{403, "159", "Code: 159. DB::Exception: Timeout exceeded. (TIMEOUT_EXCEEDED)", false},
+		// Without an exception the status is a proxy's.
+		{401, "", "who are you", false},
+		{403, "", "not today", false},
+		{404, "", "default backend - 404", false},
 	} {
 		answer(c.status, c.code, c.body)
 		err := w.Write(t.Context(), b)

@@ -234,3 +234,35 @@ func TestTokensDiffer(t *testing.T) {
 		t.Errorf("the same piece has the tokens %s and %s", a, b)
 	}
 }
+
+// Before the first word with a server, an answer that is not ClickHouse's means
+// a wrong address or login.
+func TestStartAtAnAddressThatIsNoClickHouse(t *testing.T) {
+	for name, c := range map[string]struct {
+		status    int
+		body      string
+		permanent bool
+		word      string
+	}{
+		"another server": {404, "404 page not found", true, "address"},
+		"native port":    {400, "Port 9000 is for clickhouse-client program", true, "8123"},
+		"login":          {401, "who are you", true, "password"},
+		"proxy":          {502, "bad gateway", false, ""},
+		"busy":           {429, "slow down", false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProxy(t)
+			p.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(c.status)
+				_, _ = io.WriteString(w, c.body)
+			})
+			w := openBare(t, func(o *Options) { o.Addresses = []string{p.host()} })
+			err := w.Migrate(t.Context())
+			if c.permanent {
+				permanent(t, err, c.word)
+			} else {
+				retryable(t, err)
+			}
+		})
+	}
+}

@@ -15,7 +15,7 @@ import (
 // is idempotent, and two processes that do it at once do no harm.
 func (w *Writer) Migrate(ctx context.Context) error {
 	if err := w.createDatabase(ctx); err != nil {
-		return w.fault("creating database", w.opts.Database, "", err)
+		return atStart(w.fault("creating database", w.opts.Database, "", err))
 	}
 	s, err := newSchema()
 	if err != nil {
