@@ -25,29 +25,33 @@ const (
 
 // intakeTask decodes source records for the intake operator.
 type intakeTask struct {
-	config  *Config
-	src     *intake.Source
-	op      *intake.Intake
-	plans   *plans
-	records *records
-	info    run.TaskInfo
-	image   intake.Image
-	key     []change.Value
-	decoder
+	config     *Config
+	src        *intake.Source
+	op         *intake.Intake
+	records    *records
+	info       run.TaskInfo
+	key, value side
+	// Its own state of writers' schemas, which Reset reads anew.
+	gone   []string // mapped columns that may be missing
+	gaveUp []int    // ids that were waited for in vain
+	output intakeOutput
 }
 
-// decoder is what a task knows of its writers' schemas: the plans that it has
-// used, and its own state of them, which Reset reads anew.
-type decoder struct {
-	values, keys map[int]*projection.Plan
-	gone         []string // mapped columns that may be missing
-	gaveUp       []int    // ids that were waited for in vain
+// side is how a record's key or value is decoded.
+type side struct {
+	// find compiles the plan of a schema id, with mapped columns that may be
+	// missing.
+	find  func(src *intake.Source, id int, gone []string) (*projection.Plan, error)
+	known map[int]*projection.Plan
+	out   []change.Value
 }
 
 func newIntakeTask(c *Config, src *intake.Source, plans *plans, records *records, info run.TaskInfo) *intakeTask {
 	t := &intakeTask{
-		config: c, src: src, op: intake.New(src, info.Store), plans: plans, records: records, info: info,
-		image: make(intake.Image, len(src.Want())), key: make([]change.Value, len(src.Key)),
+		config: c, src: src, op: intake.New(src, info.Store), records: records, info: info,
+		key:    side{find: plans.key, out: make([]change.Value, len(src.Key))},
+		value:  side{find: plans.value, out: make(intake.Image, len(src.Want()))},
+		output: intakeOutput{records: records},
 	}
 	t.Reset()
 	return t
@@ -58,55 +62,51 @@ func (t *intakeTask) Process(m *run.Message, out run.Emitter) change.Verdict {
 	if m.Value == nil {
 		return t.op.Tombstone(at)
 	}
-	o := intakeOutput{out: out, records: t.records}
+	t.output.out = out
 	size := len(m.Key) + len(m.Value)
 	if len(m.Key) <= t.config.MaxRecordBytes {
 		// The key first: whatever the value is, the letter is then its row's.
-		if v := t.decode(m, at, m.Key, t.keys, t.plans.key, t.key, o); v.Kind != change.Pass {
+		if v := t.decode(m, at, m.Key, &t.key); v.Kind != change.Pass {
 			return v
 		}
-		id, err := t.src.KeyID(t.key)
+		id, err := t.src.KeyID(t.key.out)
 		if err != nil {
-			return t.op.Refuse(at, intake.ReasonKey, err, o)
+			return t.op.Refuse(at, intake.ReasonKey, err, &t.output)
 		}
 		at.Key = id
 	}
 	if size > t.config.MaxRecordBytes {
-		return t.op.Refuse(at, intake.ReasonTooLarge, fmt.Errorf("the record has %d bytes, the limit is %d: raise max_record_bytes if this is real data", size, t.config.MaxRecordBytes), o)
+		return t.op.Refuse(at, intake.ReasonTooLarge, fmt.Errorf("the record has %d bytes, the limit is %d: raise max_record_bytes if this is real data", size, t.config.MaxRecordBytes), &t.output)
 	}
-	if v := t.decode(m, at, m.Value, t.values, t.plans.value, t.image, o); v.Kind != change.Pass {
+	if v := t.decode(m, at, m.Value, &t.value); v.Kind != change.Pass {
 		return v
 	}
-	return t.op.Apply(at, t.image, o)
+	return t.op.Apply(at, t.value.out, &t.output)
 }
 
-// finder compiles the plan of a schema id, with mapped columns that may be
-// missing.
-type finder func(src *intake.Source, id int, gone []string) (*projection.Plan, error)
-
-// decode reads a key or a value into into, or says what becomes of the record.
-func (t *intakeTask) decode(m *run.Message, at intake.Place, framed []byte, known map[int]*projection.Plan, find finder, into []change.Value, out intake.Output) change.Verdict {
+// decode reads a key or a value, or says what becomes of the record.
+func (t *intakeTask) decode(m *run.Message, at intake.Place, framed []byte, s *side) change.Verdict {
 	id, payload, err := registry.Unframe(framed)
 	if err != nil {
-		return t.op.Refuse(at, reasonFrame, err, out)
+		return t.op.Refuse(at, reasonFrame, err, &t.output)
 	}
-	plan := known[id]
+	plan := s.known[id]
 	if plan == nil {
 		var v change.Verdict
-		if plan, v = t.find(m, at, id, find, out); plan == nil {
+		if plan, v = t.find(m, at, id, s); plan == nil {
 			return v
 		}
-		known[id] = plan
+		s.known[id] = plan
 	}
-	if err := plan.Decode(payload, into); err != nil {
-		return t.op.Refuse(at, reasonAvro, fmt.Errorf("schema id %d: %w", id, err), out)
+	if err := plan.Decode(payload, s.out); err != nil {
+		return t.op.Refuse(at, reasonAvro, fmt.Errorf("schema id %d: %w", id, err), &t.output)
 	}
 	return change.Verdict{}
 }
 
 // find asks for the plan of a schema id that this task sees for the first time.
-func (t *intakeTask) find(m *run.Message, at intake.Place, id int, find finder, out intake.Output) (*projection.Plan, change.Verdict) {
-	plan, err := find(t.src, id, t.gone)
+func (t *intakeTask) find(m *run.Message, at intake.Place, id int, s *side) (*projection.Plan, change.Verdict) {
+	plan, err := s.find(t.src, id, t.gone)
 	misfit, isMisfit := errors.AsType[*misfitError](err)
 	switch {
 	case err == nil || isMisfit:
@@ -120,18 +120,18 @@ func (t *intakeTask) find(m *run.Message, at intake.Place, id int, find finder, 
 		return plan, change.Verdict{}
 	case errors.Is(err, registry.ErrUnknownID):
 		if slices.Contains(t.gaveUp, id) {
-			return nil, t.op.Refuse(at, reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared yet: %w", id, err), out)
+			return nil, t.op.Refuse(at, reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared yet: %w", id, err), &t.output)
 		}
 		if m.Waited < t.config.UnknownSchemaWait {
 			return nil, change.Waiting(reasonUnknownSchema, err)
 		}
 		t.op.GiveUp(id)
 		t.gaveUp = append(t.gaveUp, id)
-		return nil, t.op.Refuse(at, reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared in %s: %w", id, t.config.UnknownSchemaWait, err), out)
+		return nil, t.op.Refuse(at, reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared in %s: %w", id, t.config.UnknownSchemaWait, err), &t.output)
 	case errors.Is(err, registry.ErrUnreachable):
 		return nil, change.Waiting(reasonNoRegistry, err)
 	default:
-		return nil, t.op.Refuse(at, reasonSchema, fmt.Errorf("schema id %d: %w", id, err), out)
+		return nil, t.op.Refuse(at, reasonSchema, fmt.Errorf("schema id %d: %w", id, err), &t.output)
 	}
 }
 
@@ -165,7 +165,8 @@ func (t *intakeTask) Reset() {
 
 // readSchemas takes in what the task's state says of its writers' schemas.
 func (t *intakeTask) readSchemas() {
-	t.decoder = decoder{values: map[int]*projection.Plan{}, keys: map[int]*projection.Plan{}, gone: t.op.Gone(), gaveUp: t.op.GaveUp()}
+	t.gone, t.gaveUp = t.op.Gone(), t.op.GaveUp()
+	t.key.known, t.value.known = map[int]*projection.Plan{}, map[int]*projection.Plan{}
 }
 
 // intakeOutput sends rows to their documents.
@@ -174,12 +175,12 @@ type intakeOutput struct {
 	records *records
 }
 
-func (o intakeOutput) Row(r *change.Row, stored []byte) {
+func (o *intakeOutput) Row(r *change.Row, stored []byte) {
 	doc := []byte(r.System + "/" + r.Entity + "/" + r.Doc)
 	o.out.Emit(o.records.names.Rows, doc, doc, stored)
 }
 
-func (o intakeOutput) Healed(l change.Letter) {
+func (o *intakeOutput) Healed(l change.Letter) {
 	topic, partitionKey, key, value, err := o.records.letter(l)
 	if err == nil { // a letter without bytes always encodes
 		o.out.Emit(topic, partitionKey, key, value)

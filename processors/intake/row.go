@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"syncline/schemas/canonical"
 	"syncline/schemas/change"
@@ -102,7 +103,7 @@ func (k *Intake) parent(img Image, old *change.Row, alive bool) (string, error) 
 	v, err := parentReading.read(img[k.src.parent])
 	switch {
 	case err == nil && (!notThere(v) || !alive):
-		return string(v.Bytes), nil
+		return unsafe.String(unsafe.SliceData(v.Bytes), len(v.Bytes)), nil // a view, as the row's values are
 	case err == nil:
 		return old.Doc, nil
 	}

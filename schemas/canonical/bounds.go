@@ -66,19 +66,21 @@ func BoundedID(id string) error {
 	return nil
 }
 
-// boundedNumber tells most by the 64 bits that amounts nearly always fit.
 func boundedNumber(v change.Value) error {
-	if v.Bytes == nil && v.Scale >= 0 && v.Scale <= 4 {
-		most := int64(1e14)
-		for range v.Scale {
-			most *= 10
-		}
-		if v.Int > -most && v.Int < most {
-			return nil
-		}
-	}
 	if v.Scale < -MaxDigits || v.Scale > MaxDigits {
 		return fmt.Errorf("a number with %d digits after the point: the limit is %d", v.Scale, MaxDigits)
+	}
+	if v.Bytes == nil && v.Scale >= 0 { // by far the most
+		n := v.Int
+		for range v.Scale {
+			if n /= 10; n == 0 {
+				break
+			}
+		}
+		if n > -wholeLimit && n < wholeLimit {
+			return nil
+		}
+		return tooGreat(v)
 	}
 	whole := change.Unscaled(v)
 	switch {
@@ -90,9 +92,15 @@ func boundedNumber(v change.Value) error {
 		whole.Mul(whole, pow10(-v.Scale))
 	}
 	if whole.CmpAbs(pow10(MaxWhole)) >= 0 {
-		return fmt.Errorf("%s has more than %d digits before the point", clipText(change.DecimalText(v)), MaxWhole)
+		return tooGreat(v)
 	}
 	return nil
+}
+
+const wholeLimit = 1e14 // MaxWhole digits
+
+func tooGreat(v change.Value) error {
+	return fmt.Errorf("%s has more than %d digits before the point", clipText(change.DecimalText(v)), MaxWhole)
 }
 
 func dayText(day int64) string {
