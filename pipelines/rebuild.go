@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,9 +35,14 @@ type Generation struct {
 	Begun    string // id of the instruction that began it
 	Seeded   bool   // its processes may run
 	Released bool
-	Done     int  // account tasks that have published
-	Finished bool // nothing of it is left to do
+	Done     int             // account tasks that have published
+	Letters  map[int32]int64 // where the letters ended when it was seeded, by partition
+	Finished bool            // nothing of it is left to do
 }
+
+// rebuildHop is named by what is for those who carry out a rebuild, and for no
+// task.
+const rebuildHop = "rebuild"
 
 // GenerationIn reads it from all instructions.
 func GenerationIn(all []run.Instruction) Generation {
@@ -48,7 +55,7 @@ func GenerationIn(all []run.Instruction) Generation {
 			g = Generation{Number: n, Begun: in.ID}
 		case n != g.Number:
 		case in.Kind == kindSeeded:
-			g.Seeded = true
+			g.Seeded, g.Letters = true, in.At
 		case in.Kind == kindRelease:
 			g.Released = true
 		case in.Kind == kindDone:
@@ -69,7 +76,7 @@ type Rebuild struct {
 	Names      Names      // of any generation
 	Sources    []string   // topics
 	Partitions int32
-	Schemas    canonical.Schemas
+	Schemas    Schemas
 	Who, Why   string
 	Complete   []string // source topics that hold a full snapshot, though they begin above offset 0
 	Say        func(format string, args ...any)
@@ -146,6 +153,9 @@ func (r *Rebuild) Run(ctx context.Context, plan *RebuildPlan) error {
 	if err != nil {
 		return err
 	}
+	if g.Finished && g.Number >= plan.Generation || g.Number > plan.Generation {
+		return fmt.Errorf("rebuild: generation %d has been made meanwhile; look at the plan again", g.Number)
+	}
 	if g.Finished {
 		g = Generation{Number: plan.Generation}
 		if err := r.tell(ctx, run.Instruction{Kind: run.KindRebuild, Why: r.Why, Plan: plan.Hash}, g.Number); err != nil {
@@ -158,12 +168,10 @@ func (r *Rebuild) Run(ctx context.Context, plan *RebuildPlan) error {
 		if err := r.endOf(ctx, old); err != nil {
 			return err
 		}
-		n, err := r.seed(ctx, now)
-		if err != nil {
+		if err := r.seed(ctx, g.Number); err != nil {
 			return err
 		}
-		r.Say("the new generation knows the last versions: %d records", n)
-		if err := r.tell(ctx, run.Instruction{Kind: kindSeeded}, g.Number); err != nil {
+		if g, err = r.state(ctx); err != nil {
 			return err
 		}
 	}
@@ -181,6 +189,9 @@ func (r *Rebuild) Run(ctx context.Context, plan *RebuildPlan) error {
 		g, err := r.state(ctx)
 		return g.Done >= int(r.Partitions), err
 	}); err != nil {
+		return err
+	}
+	if err := r.heal(ctx, g.Letters); err != nil {
 		return err
 	}
 	var topics []string
@@ -208,9 +219,17 @@ func (r *Rebuild) state(ctx context.Context) (Generation, error) {
 }
 
 func (r *Rebuild) tell(ctx context.Context, i run.Instruction, generation int) error {
-	i.Who, i.Body = r.Who, []byte(strconv.Itoa(generation))
-	_, err := run.Instruct(ctx, r.Engine, i)
+	_, err := run.Instruct(ctx, r.Engine, r.signed(i, generation))
 	return err
+}
+
+// signed says who gives an instruction, and about which generation.
+func (r *Rebuild) signed(i run.Instruction, generation int) run.Instruction {
+	i.Who, i.Body = r.Who, []byte(strconv.Itoa(generation))
+	if i.Hop == "" {
+		i.Hop = rebuildHop
+	}
+	return i
 }
 
 // poll asks until it is true.
@@ -280,33 +299,57 @@ func (r *Rebuild) catchUp(ctx context.Context, now Names) (map[int32]int64, erro
 	return to[now.Accounts], nil
 }
 
-// seed tells the account tasks of a generation what is published.
-func (r *Rebuild) seed(ctx context.Context, now Names) (n int, err error) {
+// seed tells the account tasks of a generation what is published, unless that is
+// done.
+func (r *Rebuild) seed(ctx context.Context, generation int) error {
+	now := r.Names.Of(generation)
+	hop := run.Hop{Name: HopAccount, Inputs: []string{now.Accounts}, Changelog: run.Topic{Name: now.Changelog(HopAccount), Partitions: r.Partitions, Cleanup: run.Compact}}
+	to, err := run.NewSeeder(ctx, r.engine(now), hop)
+	if err != nil {
+		return fmt.Errorf("rebuild: %w", err)
+	}
+	// From here on nobody else can.
+	g, err := r.state(ctx)
+	if err == nil && g.Seeded {
+		return to.Abandon(ctx)
+	}
+	n := 0
+	if err == nil {
+		n, err = r.putSeeds(ctx, to, now)
+	}
+	var letters run.Marks
+	if err == nil {
+		_, letters, err = run.Bounds(ctx, r.Engine, []string{now.Letters})
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("rebuild: reading what is published: %w", err), to.Abandon(context.WithoutCancel(ctx)))
+	}
+	if err := to.Commit(ctx, r.signed(run.Instruction{Kind: kindSeeded, At: letters[now.Letters]}, generation)); err != nil {
+		return fmt.Errorf("rebuild: %w", err)
+	}
+	r.Say("the new generation knows the last versions: %d records", n)
+	return nil
+}
+
+func (r *Rebuild) putSeeds(ctx context.Context, to *run.Seeder, now Names) (n int, err error) {
 	encoder, err := canonical.NewEncoder()
 	if err != nil {
 		return 0, err
 	}
 	topics := map[string]account.Topic{}
 	decoders := map[account.Topic]*canonical.Decoder{}
-	var names []string
 	for _, t := range account.Topics() {
-		name := now.Record(t.String())
-		names = append(names, name)
-		topics[name] = t
+		topics[now.Record(t.String())] = t
 		if decoders[t], err = canonical.NewDecoder(t.String(), r.Schemas); err != nil {
 			return 0, err
 		}
 	}
-	hop := run.Hop{Name: HopAccount, Inputs: []string{now.Accounts}, Changelog: run.Topic{Name: now.Changelog(HopAccount), Partitions: r.Partitions, Cleanup: run.Compact}}
-	to, err := run.NewSeeder(ctx, r.engine(now), hop)
-	if err != nil {
-		return 0, err
-	}
 	for p := range r.Partitions {
 		key, value := account.Held()
-		to.Put(p, key, value)
+		to.Put(ctx, p, key, value)
 	}
-	err = run.ReadAll(ctx, r.Engine, names, func(m *run.Message) error {
+	err = run.ReadAll(ctx, r.Engine, slices.Collect(maps.Keys(topics)), func(m *run.Message) error {
+		n++
 		topic := topics[m.Topic]
 		rec := canonical.Blank(topic.String(), canonical.Envelope{})
 		if err := decoders[topic].Decode(ctx, m.Value, rec); err != nil {
@@ -318,18 +361,49 @@ func (r *Rebuild) seed(ctx context.Context, now Names) (n int, err error) {
 			return fmt.Errorf("%s/%d at offset %d: %w", m.Topic, m.Partition, m.Offset, err)
 		}
 		for _, p := range in {
-			to.Put(p, key, value)
+			to.Put(ctx, p, key, value)
 		}
-		n++
 		return nil
 	})
-	if err2 := to.Close(); err == nil {
-		err = err2
+	return n, err
+}
+
+// heal marks the letters that the new generation has not written again: what
+// they were about can be taken now, or is in no topic that is read.
+func (r *Rebuild) heal(ctx context.Context, until map[int32]int64) error {
+	decoder, err := canonical.NewDecoder(recordLetter, r.Schemas)
+	if err != nil {
+		return err
+	}
+	records, err := registerRecords(ctx, r.Schemas, r.Names)
+	if err != nil {
+		return err
+	}
+	healed := map[string]run.Message{}
+	err = run.ReadAll(ctx, r.Engine, []string{r.Names.Letters}, func(m *run.Message) error {
+		var rec canonical.LetterRecord
+		if err := decoder.Decode(ctx, m.Value, &rec); err != nil {
+			return fmt.Errorf("%s/%d at offset %d: %w", m.Topic, m.Partition, m.Offset, err)
+		}
+		if rec.Healed || m.Offset >= until[m.Partition] {
+			delete(healed, string(m.Key))
+			return nil
+		}
+		_, _, key, value, err := records.letter(change.Letter{
+			Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Timestamp: rec.Timestamp,
+			Hop: rec.Hop, Reason: rec.Reason, Message: rec.Message, Healed: true,
+		})
+		healed[string(key)] = run.Message{Topic: m.Topic, Partition: m.Partition, Key: key, Value: value}
+		return err
+	})
+	if err == nil {
+		err = run.Append(ctx, r.Engine, slices.Collect(maps.Values(healed)))
 	}
 	if err != nil {
-		return n, fmt.Errorf("rebuild: reading what is published: %w", err)
+		return fmt.Errorf("rebuild: healing letters: %w", err)
 	}
-	return n, nil
+	r.Say("letters that are healed by this: %d", len(healed))
+	return nil
 }
 
 // seedPartitions are the account tasks that may publish a record's entity: the

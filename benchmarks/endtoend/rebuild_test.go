@@ -116,6 +116,35 @@ func TestRebuildAfterAChangedMapping(t *testing.T) {
 		t.Errorf("the versions of the products that came back add up to %d, want %d", after, planVersions+2*plans)
 	}
 	p.term()
+
+	// Letters of a mapping that is mended are healed.
+	w.catalog = w.changedCatalog("closed_won: won, closed_lost: lost", "closed_won: won")
+	p = w.start()
+	w.rebuild()
+	p.settle()
+	if n := w.openLetters(); n == 0 {
+		t.Error("a phase that is not mapped makes no letter, so the test shows nothing")
+	}
+	p.term()
+	w.catalog = original
+	p = w.start()
+	w.rebuild()
+	p.settle()
+	if n := w.openLetters(); n != 0 {
+		out, _, _ := w.command("query", "SELECT topic, partition, offset, hop, reason, message FROM letters WHERE NOT healed")
+		t.Errorf("%d letters are open, of records that can be taken now:\n%s", n, out)
+	}
+	w.check(expected)
+	p.term()
+}
+
+func (w *world) openLetters() uint64 {
+	w.t.Helper()
+	var n uint64
+	if err := w.clickhouse().QueryRow(w.t.Context(), "SELECT count() FROM syncline.letters WHERE NOT healed").Scan(&n); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
 }
 
 // cutOff kills a rebuild once it says something.
@@ -132,9 +161,10 @@ func (w *world) cutOff(at string) {
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
-	said, cut := "", false
+	var said []string
+	cut := false
 	for lines := bufio.NewScanner(errs); lines.Scan(); {
-		said += lines.Text() + "\n"
+		said = append(said, lines.Text())
 		if !cut && strings.Contains(lines.Text(), at) {
 			cut = true
 			_ = cmd.Process.Kill()
@@ -142,7 +172,7 @@ func (w *world) cutOff(at string) {
 	}
 	_ = cmd.Wait() // it was killed
 	if !cut {
-		w.t.Fatalf("it never said %q:\n%s", at, said)
+		w.t.Fatalf("it never said %q:\n%s", at, strings.Join(said, "\n"))
 	}
 }
 

@@ -36,7 +36,9 @@ source topic is gone: take a new full snapshot first, and name the topic by
 			if args[0] != "all" {
 				return input("usage.rebuild", "syncline rebuild all", "there is no rebuild of %q alone", args[0])
 			}
-			a.followPlatform()
+			if err := a.followPlatform(); err != nil {
+				return err
+			}
 			return a.rebuild(cmd.Context(), apply, why, complete)
 		},
 	}

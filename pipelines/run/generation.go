@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -210,56 +212,117 @@ func ReadAll(ctx context.Context, cfg Config, topics []string, each func(*Messag
 	return failed
 }
 
-// Seeder writes state for tasks that have never run: they restore it and begin
-// with it. The hop must have one input, of as many partitions as its changelog.
-type Seeder struct {
-	cl    *kgo.Client
-	hop   Hop
-	ctx   context.Context //nolint:containedctx // of one use
-	first chan error
+// Append writes records to the partitions that they name.
+func Append(ctx context.Context, cfg Config, records []Message) error {
+	c := cfg.withDefaults()
+	cl, err := kgo.NewClient(append(c.connectOpts(c.Prefix+".append"), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchMaxBytes(int32(c.MaxRecordBytes+letterRoom)))...) //nolint:gosec // validated
+	if err != nil {
+		return fmt.Errorf("making the client: %w", err)
+	}
+	defer cl.Close()
+	recs := make([]*kgo.Record, len(records))
+	for i := range records {
+		r := &records[i]
+		recs[i] = &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value}
+	}
+	if err := cl.ProduceSync(ctx, recs...).FirstErr(); err != nil {
+		return fmt.Errorf("writing: %w", err)
+	}
+	return nil
 }
 
-// NewSeeder makes the changelog, if it is absent.
+// Seeder writes state for tasks that have never run: they restore it and begin
+// with it. All of it and the instruction that says so are one transaction, under
+// a transactional id that a second one takes over: of two that seed the same
+// tasks, one fails. The hop must have one input, of as many partitions as its
+// changelog.
+type Seeder struct {
+	cl  *kgo.Client
+	hop Hop
+	cfg Config
+
+	mu    sync.Mutex
+	first error
+}
+
+// seedTimeout is how long a broker lets seeding take; 15 minutes is the most that
+// a broker allows by default.
+const seedTimeout = 10 * time.Minute
+
+// NewSeeder makes the changelog, if it is absent, and takes the id over.
 func NewSeeder(ctx context.Context, cfg Config, hop Hop) (*Seeder, error) {
 	c := cfg.withDefaults()
-	cl, err := kgo.NewClient(append(c.connectOpts(c.Prefix+".seed"), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	id := c.Prefix + ".seed"
+	cl, err := kgo.NewClient(append(c.connectOpts(id), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.TransactionalID(id), kgo.TransactionTimeout(seedTimeout),
 		kgo.ProducerBatchMaxBytes(int32(c.MaxRecordBytes+letterRoom)))...) //nolint:gosec // validated
 	if err != nil {
 		return nil, fmt.Errorf("making the client: %w", err)
 	}
-	if err := ensureTopics(ctx, kadm.NewClient(cl), c, []Topic{hop.Changelog}); err != nil {
-		cl.Close()
-		return nil, err
+	s := &Seeder{cl: cl, hop: hop, cfg: c}
+	err = ensureTopics(ctx, kadm.NewClient(cl), c, []Topic{hop.Changelog})
+	if err == nil {
+		_, _, err = cl.ProducerID(ctx)
 	}
-	return &Seeder{cl: cl, hop: hop, ctx: ctx, first: make(chan error, 1)}, nil
+	if err == nil {
+		err = cl.BeginTransaction()
+	}
+	if err != nil {
+		cl.Close()
+		return nil, fmt.Errorf("beginning to write state: %w", err)
+	}
+	return s, nil
 }
 
 // Put writes one entry of the state of the task of an input partition. It keeps
-// the slices.
-func (s *Seeder) Put(partition int32, key, value []byte) {
+// the slices. What goes wrong is told by Commit.
+func (s *Seeder) Put(ctx context.Context, partition int32, key, value []byte) {
 	k := append(keyPrefix(partitionID{s.hop.Inputs[0], partition}), key...)
-	s.cl.Produce(s.ctx, &kgo.Record{Topic: s.hop.Changelog.Name, Partition: partition, Key: k, Value: value}, func(_ *kgo.Record, err error) {
-		if err != nil {
-			select {
-			case s.first <- err:
-			default:
-			}
+	s.produce(ctx, &kgo.Record{Topic: s.hop.Changelog.Name, Partition: partition, Key: k, Value: value})
+}
+
+func (s *Seeder) produce(ctx context.Context, r *kgo.Record) {
+	s.cl.Produce(ctx, r, func(_ *kgo.Record, err error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.first == nil {
+			s.first = err
 		}
 	})
 }
 
-// Close waits until all is written, and tells whether it was.
-func (s *Seeder) Close() error {
+// Commit says by an instruction that the state is there, and ends the seeder.
+func (s *Seeder) Commit(ctx context.Context, i Instruction) error {
 	defer s.cl.Close()
-	if err := s.cl.Flush(s.ctx); err != nil {
+	value, err := stamped(s.cfg, &i)
+	if err != nil {
+		return err
+	}
+	s.produce(ctx, &kgo.Record{Topic: s.cfg.Instructions.Name, Key: []byte(i.ID), Value: value})
+	err = s.cl.Flush(ctx)
+	s.mu.Lock()
+	err = errors.Join(err, s.first)
+	s.mu.Unlock()
+	if err == nil {
+		err = s.cl.EndTransaction(ctx, kgo.TryCommit)
+	}
+	if err != nil {
 		return fmt.Errorf("writing state: %w", err)
 	}
-	select {
-	case err := <-s.first:
-		return fmt.Errorf("writing state: %w", err)
-	default:
-		return nil
+	return nil
+}
+
+// Abandon leaves everything as it was, and ends the seeder.
+func (s *Seeder) Abandon(ctx context.Context) error {
+	defer s.cl.Close()
+	if err := s.cl.AbortBufferedRecords(ctx); err != nil {
+		return fmt.Errorf("abandoning state: %w", err)
 	}
+	if err := s.cl.EndTransaction(ctx, kgo.TryAbort); err != nil {
+		return fmt.Errorf("abandoning state: %w", err)
+	}
+	return nil
 }
 
 // Discard deletes topics and the groups of hops; what is not there is no error.

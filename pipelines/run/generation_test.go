@@ -72,17 +72,38 @@ func TestSeededStateIsRestored(t *testing.T) {
 	w := newWorld(t)
 	in := w.create("in", toyPartitions)
 	hop := w.countHop(w.topic("relayed"), nil)
-	s, err := NewSeeder(t.Context(), w.config(), hop)
+	cfg := w.instructed()
+	w.instruct(Instruction{Kind: "before"})
+	other, err := NewSeeder(t.Context(), cfg, hop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewSeeder(t.Context(), cfg, hop)
 	if err != nil {
 		t.Fatal(err)
 	}
 	part := PartitionOf([]byte("k0"), toyPartitions)
-	s.Put(part, []byte("k0"), binary.BigEndian.AppendUint64(nil, 1))
-	s.Put(part, []byte("k0"), binary.BigEndian.AppendUint64(nil, 41))
-	if err := s.Close(); err != nil {
+	s.Put(t.Context(), part, []byte("k0"), binary.BigEndian.AppendUint64(nil, 1))
+	s.Put(t.Context(), part, []byte("k0"), binary.BigEndian.AppendUint64(nil, 41))
+	if err := s.Commit(t.Context(), Instruction{ID: "seeded", Kind: "seeded"}); err != nil {
 		t.Fatal(err)
 	}
-	r := w.start(w.config(), w.relayHop(in), hop).waitUp()
+	other.Put(t.Context(), part, []byte("k0"), binary.BigEndian.AppendUint64(nil, 99))
+	if err := other.Commit(t.Context(), Instruction{ID: "late", Kind: "seeded"}); err == nil {
+		t.Error("of two that seed, both succeed")
+	}
+	third, err := NewSeeder(t.Context(), cfg, hop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third.Put(t.Context(), part, []byte("k0"), binary.BigEndian.AppendUint64(nil, 99))
+	if err := third.Abandon(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := Instructions(t.Context(), cfg); err != nil || len(all) != 2 || all[1].ID != "seeded" {
+		t.Errorf("instructions: %+v, %v", all, err)
+	}
+	r := w.start(cfg, w.relayHop(in), hop).waitUp()
 	w.produce(in, toyPartitions, 1, 1, "a")
 	r.waitIdle(20 * time.Second)
 	if err := r.stop(); err != nil {

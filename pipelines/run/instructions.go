@@ -193,22 +193,9 @@ func (c Config) instructionReader(id string) (*kgo.Client, error) {
 // absent.
 func Instruct(ctx context.Context, cfg Config, i Instruction) (Instruction, error) {
 	cfg = cfg.withDefaults()
-	if i.Kind == "" {
-		return i, errors.New("writing an instruction: it has no kind")
-	}
-	if i.ID == "" {
-		id, err := uuid.NewV7()
-		if err != nil {
-			return i, fmt.Errorf("writing an instruction: %w", err)
-		}
-		i.ID = id.String()
-	}
-	if i.When == 0 {
-		i.When = time.Now().UnixMilli()
-	}
-	value, err := cfg.InstructionCodec.EncodeInstruction(&i)
+	value, err := stamped(cfg, &i)
 	if err != nil {
-		return i, fmt.Errorf("writing an instruction: %w", err)
+		return i, err
 	}
 	cl, err := kgo.NewClient(append(cfg.connectOpts(cfg.Prefix+".instruct"), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 	if err != nil {
@@ -222,6 +209,28 @@ func Instruct(ctx context.Context, cfg Config, i Instruction) (Instruction, erro
 		return i, fmt.Errorf("writing an instruction: %w", err)
 	}
 	return i, nil
+}
+
+// stamped gives an instruction id and time, where it has none, and its bytes.
+func stamped(cfg Config, i *Instruction) ([]byte, error) {
+	if i.Kind == "" {
+		return nil, errors.New("writing an instruction: it has no kind")
+	}
+	if i.ID == "" {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return nil, fmt.Errorf("writing an instruction: %w", err)
+		}
+		i.ID = id.String()
+	}
+	if i.When == 0 {
+		i.When = time.Now().UnixMilli()
+	}
+	value, err := cfg.InstructionCodec.EncodeInstruction(i)
+	if err != nil {
+		return nil, fmt.Errorf("writing an instruction: %w", err)
+	}
+	return value, nil
 }
 
 // Instructions reads all that were ever given, in order.

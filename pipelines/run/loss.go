@@ -255,8 +255,8 @@ func checkLine(id partitionID, at change.Settled, ok bool, topic topicMeta, hold
 
 // ofLine completes a loss with the way on for a sink.
 func (d *Deliver) ofLine(l *loss) *loss {
-	l.remedy = fmt.Sprintf("What the target %s has and what the topic holds no longer join: fill its table anew with `syncline rebuild table %s`, or everything with %s",
-		d.cfg.Sink, l.id.topic, rebuildCommand)
+	l.remedy = fmt.Sprintf("What the target %s has and what the topic holds no longer join: restore the topic; or compute it anew with %s, empty the table of this topic (TRUNCATE TABLE) and start the sink again, which then fills it",
+		d.cfg.Sink, rebuildCommand)
 	return l
 }
 

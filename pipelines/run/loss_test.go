@@ -365,7 +365,7 @@ func TestDeliverStopsWhereTargetAndTopicPart(t *testing.T) {
 			r.stop()
 			c.part(w, l, canon)
 			r = w.deliver(l, nil, canon, other)
-			r.stopsLine(canon, c.want, "`syncline rebuild table "+canon+"`")
+			r.stopsLine(canon, c.want, "`syncline rebuild all`")
 			w.produce(other, 1, 10, 10, "c")
 			w.wait("the other topic is delivered", 20*time.Second, func() bool { return l.count() == 110 })
 			r.stop()
