@@ -44,6 +44,12 @@ type Generation struct {
 // task.
 const rebuildHop = "rebuild"
 
+// Forgotten is the instruction that says that all which a generation had is
+// deleted, what it has published too.
+func (g Generation) Forgotten(who string) run.Instruction {
+	return run.Instruction{Kind: run.KindForgotten, Hop: rebuildHop, Who: who, Body: []byte(strconv.Itoa(g.Number))}
+}
+
 // GenerationIn reads it from all instructions.
 func GenerationIn(all []run.Instruction) Generation {
 	g := Generation{Number: 1, Seeded: true, Released: true, Finished: true}
@@ -54,6 +60,8 @@ func GenerationIn(all []run.Instruction) Generation {
 		case in.Kind == run.KindRebuild && n > g.Number:
 			g = Generation{Number: n, Begun: in.ID}
 		case n != g.Number:
+		case in.Kind == run.KindForgotten:
+			g = Generation{Number: n, Seeded: true, Released: true, Finished: true}
 		case in.Kind == kindSeeded:
 			g.Seeded, g.Letters = true, in.At
 		case in.Kind == kindRelease:

@@ -29,6 +29,10 @@ func TestGenerationInInstructions(t *testing.T) {
 			[]run.Instruction{of(run.KindRebuild, "2"), seeded, of(kindRelease, "2"), of(kindFinished, "2")},
 			Generation{Number: 2, Begun: "rebuild2", Seeded: true, Letters: map[int32]int64{0: 7}, Released: true, Finished: true},
 		},
+		"forgotten in its middle": {
+			[]run.Instruction{of(run.KindRebuild, "2"), seeded, Generation{Number: 2}.Forgotten("test")},
+			Generation{Number: 2, Seeded: true, Released: true, Finished: true},
+		},
 		"the next": {[]run.Instruction{of(run.KindRebuild, "2"), seeded, of(kindFinished, "2"), of(run.KindRebuild, "3")}, Generation{Number: 3, Begun: "rebuild3"}},
 	} {
 		if diff := cmp.Diff(c.want, GenerationIn(c.all)); diff != "" {

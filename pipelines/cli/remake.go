@@ -52,6 +52,14 @@ them is made anew now: topics, groups, and the tables of database %s.`, a.settin
 	if err != nil {
 		return environment("platform.unclean", "start again; logs are in "+a.settings.DataDir+"/logs", "forgetting what may be torn: %w", err)
 	}
+	// Skips of before must not take the new tasks past what they have to read.
+	g, err := a.generation(ctx)
+	if err == nil {
+		_, err = run.Instruct(ctx, a.engine(), g.Forgotten(whoever()))
+	}
+	if err != nil {
+		return environment("platform.unclean", "start again; logs are in "+a.settings.DataDir+"/logs", "noting that all begins anew: %w", err)
+	}
 	conn, err := a.scratch()
 	if err != nil {
 		return err

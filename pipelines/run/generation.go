@@ -24,6 +24,10 @@ import (
 // KindRebuild begins a generation, whose number is the instruction's body.
 const KindRebuild = "rebuild"
 
+// KindForgotten says that all that a generation, its body, has kept and published
+// is deleted, so that it begins anew.
+const KindForgotten = "forgotten"
+
 // ErrGeneration is the end of a Transform whose generation is over.
 var ErrGeneration = errors.New("a rebuild has begun: this generation of the pipelines is over")
 

@@ -67,6 +67,21 @@ func TestARebuildEndsTheGeneration(t *testing.T) {
 	}
 }
 
+// Where all was forgotten, old skips do not take tasks past what they must read.
+func TestForgottenTasksDoNotSkip(t *testing.T) {
+	w, _ := newFake(t)
+	in := w.create("in", toyPartitions)
+	w.produce(in, toyPartitions, 100, 10, "a")
+	w.instruct(Instruction{Kind: KindSkip, Topic: in, At: w.ends(in)})
+	w.instruct(Instruction{Kind: KindForgotten, Hop: "rebuild", Body: []byte("1")})
+	r := w.start(w.instructed(), w.countHop(in, nil)).waitUp()
+	r.waitIdle(20 * time.Second)
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.checkTotals(w.topic("counts"), totals(100, 10))
+}
+
 // A task that has never run begins with the state that was written for it.
 func TestSeededStateIsRestored(t *testing.T) {
 	w := newWorld(t)

@@ -132,15 +132,13 @@ func (o *orders) read(ctx context.Context, cl *kgo.Client) {
 	}
 }
 
-// take keeps an instruction. A skip is over with its generation: the next one
-// begins at the beginning. o.mu is held.
+// take keeps an instruction. A skip is over where all begins anew. o.mu is held.
 func (o *orders) take(i order) {
-	if i.Kind == KindRebuild {
-		switch n := GenerationOf(i.Instruction); {
-		case n > o.generation && o.outdated != nil:
+	if o.outdated != nil && (i.Kind == KindRebuild || i.Kind == KindForgotten) {
+		if GenerationOf(i.Instruction) > o.generation {
 			o.over = true
 			o.outdated()
-		case n <= o.generation && o.outdated != nil:
+		} else {
 			o.list = slices.DeleteFunc(slices.Clone(o.list), func(o order) bool { return o.Kind == KindSkip })
 		}
 	}
