@@ -11,6 +11,7 @@ import (
 
 	"syncline/pipelines/catalog"
 	"syncline/processors/intake"
+	"syncline/schemas/change"
 	"syncline/schemas/projection"
 	"syncline/schemas/registry"
 )
@@ -46,6 +47,11 @@ type misfitError struct {
 
 func (e *misfitError) Error() string { return e.text }
 
+// foreignError says that values of a schema are no changes of rows.
+type foreignError struct{ judged change.Verdict }
+
+func (e *foreignError) Error() string { return e.judged.Reason }
+
 // recheck is how often the registry is asked whether a schema that lacks a
 // mapped column is an older one.
 const recheck = 5 * time.Second
@@ -61,6 +67,10 @@ func (p *plans) key(src *intake.Source, id int, _ []string) (*projection.Plan, e
 // Missing.
 func (p *plans) value(src *intake.Source, id int, gone []string) (*projection.Plan, error) {
 	return p.get(planKey{topic: src.Topic, id: id, gone: strings.Join(gone, "\x00")}, func(s *projection.Schema) (*projection.Plan, error) {
+		// Of a foreign envelope the columns are the least that is wrong.
+		if v := src.Judge(s); v.Kind != change.Pass {
+			return nil, &foreignError{v}
+		}
 		misfits := src.Misfits(s)
 		want := slices.Clone(src.Want())
 		for _, m := range misfits {
@@ -151,7 +161,7 @@ func (p *plans) get(key planKey, compile func(*projection.Schema) (*projection.P
 // maps, so that records of it wait unless that was accepted.
 type SchemaMisfit struct {
 	Topic   string
-	Reason  string // intake.ReasonColumnGone or intake.ReasonKind, of the first column
+	Reason  string // intake.ReasonColumnGone or intake.ReasonKind, of the first column; intake.ReasonEnvelope
 	Message string
 }
 
@@ -174,6 +184,12 @@ func CheckNewest(ctx context.Context, c *catalog.Catalog, schemas Schemas) ([]Sc
 		s, err := projection.Parse(v.Schema)
 		if err != nil {
 			continue // its records will be letters
+		}
+		if v := src.Judge(s); v.Kind != change.Pass {
+			if v.Kind == change.Park {
+				out = append(out, SchemaMisfit{Topic: src.Topic, Reason: v.Reason, Message: fmt.Sprintf("%s: %v", src.Topic, v.Err)})
+			}
+			continue
 		}
 		misfits := slices.DeleteFunc(src.Misfits(s), func(m intake.Misfit) bool { return slices.Contains(src.Gone, m.Column) })
 		if len(misfits) > 0 {

@@ -35,13 +35,15 @@ var (
 //	rewind erp.account_invoice 3      … of one topic
 //	hide erp.account_invoice          the registry does not know its schema yet
 //	show erp.account_invoice          now it does
-//	bad erp.account_invoice truncated a spoiled record (truncated, poison, oversized, shape, key)
+//	bad erp.account_invoice truncated a spoiled record (truncated, poison, oversized, shape, key, flat, mysql, heartbeat)
 //	run                               to rest (order: fixed only)
 //	----
 //	account name=Acme crm_id=5        all live rows of each entity that is named
 //	payment none                      none
 //
-// Operations: c u d r as in Debezium, t a tombstone. Columns that are not told
+// Operations: c u d r m as in Debezium, truncate, t a tombstone. A change can be
+// told @lsn=null (without a position), @key=none, @before=none and @snapshot=last
+// (or another of Debezium's words). Columns that are not told
 // are NULL or zero; a delete's before image holds its key and zeros. A time is
 // told as t seconds after 10:00; without one each change is a second later than
 // the last, and so with the LSN.

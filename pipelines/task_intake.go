@@ -59,79 +59,101 @@ func newIntakeTask(c *Config, src *intake.Source, plans *plans, records *records
 
 func (t *intakeTask) Process(m *run.Message, out run.Emitter) change.Verdict {
 	at := intake.Place{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp}
-	if m.Value == nil {
-		return t.op.Tombstone(at)
-	}
 	t.output.out = out
-	size := len(m.Key) + len(m.Value)
-	if len(m.Key) <= t.config.MaxRecordBytes {
-		// The key first: whatever the value is, the letter is then its row's.
-		if v := t.decode(m, at, m.Key, &t.key); v.Kind != change.Pass {
-			return v
-		}
-		id, err := t.src.KeyID(t.key.out)
-		if err != nil {
-			return t.op.Refuse(at, intake.ReasonKey, err, &t.output)
-		}
-		at.Key = id
+	// The key first: whatever the value is, the letter is then its row's. What is
+	// wrong with the key counts only once the value turns out to be a row's.
+	if at.Key, at.Fault = t.readKey(m); at.Fault.Kind == change.Wait {
+		return at.Fault
 	}
-	if size > t.config.MaxRecordBytes {
+	if size := len(m.Key) + len(m.Value); size > t.config.MaxRecordBytes {
 		return t.op.Refuse(at, intake.ReasonTooLarge, fmt.Errorf("the record has %d bytes, the limit is %d: raise max_record_bytes if this is real data", size, t.config.MaxRecordBytes), &t.output)
 	}
-	if v := t.decode(m, at, m.Value, &t.value); v.Kind != change.Pass {
+	if m.Value == nil {
+		return t.op.Tombstone(at, &t.output)
+	}
+	switch v := t.decode(m, m.Value, &t.value); v.Kind {
+	case change.Pass:
+		return t.op.Apply(at, t.value.out, &t.output)
+	case change.Drop:
+		return t.op.PassBy(at)
+	case change.Park:
+		return t.op.Refuse(at, v.Reason, v.Err, &t.output)
+	default:
 		return v
 	}
-	return t.op.Apply(at, t.value.out, &t.output)
+}
+
+// readKey returns the native id that the record's key names, or what is wrong
+// with the key.
+func (t *intakeTask) readKey(m *run.Message) (id string, fault change.Verdict) {
+	switch {
+	case m.Key == nil:
+		return "", change.Parked(intake.ReasonKey, intake.ErrNoKey)
+	case len(m.Key) > t.config.MaxRecordBytes:
+		return "", fault // the record is too large
+	}
+	if fault = t.decode(m, m.Key, &t.key); fault.Kind != change.Pass {
+		return "", fault
+	}
+	id, err := t.src.KeyID(t.key.out)
+	if err != nil {
+		return "", change.Parked(intake.ReasonKey, err)
+	}
+	return id, fault
 }
 
 // decode reads a key or a value, or says what becomes of the record.
-func (t *intakeTask) decode(m *run.Message, at intake.Place, framed []byte, s *side) change.Verdict {
+func (t *intakeTask) decode(m *run.Message, framed []byte, s *side) change.Verdict {
 	id, payload, err := registry.Unframe(framed)
 	if err != nil {
-		return t.op.Refuse(at, reasonFrame, err, &t.output)
+		return change.Parked(reasonFrame, err)
 	}
 	plan := s.known[id]
 	if plan == nil {
 		var v change.Verdict
-		if plan, v = t.find(m, at, id, s); plan == nil {
+		if plan, v = t.find(m, id, s); plan == nil {
 			return v
 		}
 		s.known[id] = plan
 	}
 	if err := plan.Decode(payload, s.out); err != nil {
-		return t.op.Refuse(at, reasonAvro, fmt.Errorf("schema id %d: %w", id, err), &t.output)
+		return change.Parked(reasonAvro, fmt.Errorf("schema id %d: %w", id, err))
 	}
 	return change.Verdict{}
 }
 
 // find asks for the plan of a schema id that this task sees for the first time.
-func (t *intakeTask) find(m *run.Message, at intake.Place, id int, s *side) (*projection.Plan, change.Verdict) {
+func (t *intakeTask) find(m *run.Message, id int, s *side) (*projection.Plan, change.Verdict) {
 	plan, err := s.find(t.src, id, t.gone)
 	misfit, isMisfit := errors.AsType[*misfitError](err)
+	foreign, isForeign := errors.AsType[*foreignError](err)
 	switch {
-	case err == nil || isMisfit:
+	case err == nil || isMisfit || isForeign:
 		if slices.Contains(t.gaveUp, id) {
 			t.op.Appeared(id)
 			t.gaveUp = t.op.GaveUp()
 		}
-		if isMisfit {
+		switch {
+		case isMisfit:
 			return nil, change.Waiting(misfit.first.Reason, misfit)
+		case isForeign:
+			return nil, foreign.judged
 		}
 		return plan, change.Verdict{}
 	case errors.Is(err, registry.ErrUnknownID):
 		if slices.Contains(t.gaveUp, id) {
-			return nil, t.op.Refuse(at, reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared yet: %w", id, err), &t.output)
+			return nil, change.Parked(reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared yet: %w", id, err))
 		}
 		if m.Waited < t.config.UnknownSchemaWait {
 			return nil, change.Waiting(reasonUnknownSchema, err)
 		}
 		t.op.GiveUp(id)
 		t.gaveUp = append(t.gaveUp, id)
-		return nil, t.op.Refuse(at, reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared in %s: %w", id, t.config.UnknownSchemaWait, err), &t.output)
+		return nil, change.Parked(reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared in %s: %w", id, t.config.UnknownSchemaWait, err))
 	case errors.Is(err, registry.ErrUnreachable):
 		return nil, change.Waiting(reasonNoRegistry, err)
 	default:
-		return nil, t.op.Refuse(at, reasonSchema, fmt.Errorf("schema id %d: %w", id, err), &t.output)
+		return nil, change.Parked(reasonSchema, fmt.Errorf("schema id %d: %w", id, err))
 	}
 }
 

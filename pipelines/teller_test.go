@@ -2,6 +2,7 @@ package pipelines_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/big"
@@ -193,7 +194,8 @@ func (tl *teller) change(form *tableForm, op string, words []string) (workload.R
 	cells := map[string]string{}
 	tl.clock++
 	tl.lsn += 100
-	lsn, at := tl.lsn, tl.clock
+	lsn, at := any(tl.lsn), tl.clock
+	how := map[string]string{}
 	for _, w := range words {
 		k, v, ok := strings.Cut(w, "=")
 		if !ok {
@@ -202,11 +204,16 @@ func (tl *teller) change(form *tableForm, op string, words []string) (workload.R
 		var err error
 		switch k {
 		case "@lsn":
-			lsn, err = strconv.ParseInt(v, 10, 64)
-			tl.lsn = max(tl.lsn, lsn)
+			if lsn = nil; v != "null" {
+				var n int64
+				n, err = strconv.ParseInt(v, 10, 64)
+				lsn, tl.lsn = n, max(tl.lsn, n)
+			}
 		case "@t":
 			at, err = strconv.ParseFloat(v, 64)
 			tl.clock = max(tl.clock, at)
+		case "@snapshot", "@before", "@key":
+			how[k] = v
 		default:
 			cells[k] = v
 		}
@@ -215,14 +222,23 @@ func (tl *teller) change(form *tableForm, op string, words []string) (workload.R
 		}
 	}
 	commit := storyStart.Add(time.Duration(at * float64(time.Second)))
-	id, err := strconv.Atoi(cells["id"])
-	if err != nil {
-		return workload.Record{}, fmt.Errorf("id: %w", err)
+	r := workload.Record{Topic: form.topic, Timestamp: commit.UnixMilli()}
+	if rowless := op == "truncate" || op == "m"; rowless {
+		op = op[:1]
+	} else {
+		id, err := strconv.Atoi(cells["id"])
+		if err != nil {
+			return workload.Record{}, fmt.Errorf("id: %w", err)
+		}
+		r.Partition = partitionOf(cells["id"])
+		if r.Key, err = form.key.AppendEncode(registry.AppendFrame(nil, form.keyID), map[string]any{"id": id}); err != nil || op == "t" {
+			return r, err
+		}
+		if how["@key"] == "none" {
+			r.Key = nil
+		}
 	}
-	r := workload.Record{Topic: form.topic, Partition: partitionOf(cells["id"]), Timestamp: commit.UnixMilli()}
-	if r.Key, err = form.key.AppendEncode(registry.AppendFrame(nil, form.keyID), map[string]any{"id": id}); err != nil || op == "t" {
-		return r, err
-	}
+	var err error
 	image := map[string]any{}
 	known := map[string]bool{}
 	for _, c := range form.fields {
@@ -243,7 +259,7 @@ func (tl *teller) change(form *tableForm, op string, words []string) (workload.R
 	parts := strings.SplitN(form.topic, ".", 4)
 	snapshot := "false"
 	if op == "r" {
-		snapshot = "true"
+		snapshot = cmp.Or(how["@snapshot"], "true")
 	}
 	tl.outer++
 	envelope := map[string]any{
@@ -255,11 +271,13 @@ func (tl *teller) change(form *tableForm, op string, words []string) (workload.R
 			"txId": nil, "lsn": lsn, "xmin": nil, "origin": nil, "origin_lsn": nil,
 		},
 	}
-	side := "after"
-	if op == "d" {
-		side = "before"
+	switch {
+	case r.Key == nil && op != "c" && op != "u" && op != "r", how["@before"] == "none":
+	case op == "d":
+		envelope["before"] = image
+	default:
+		envelope["after"] = image
 	}
-	envelope[side] = image
 	r.Value, err = form.value.AppendEncode(registry.AppendFrame(nil, form.valID), envelope)
 	return r, err
 }
@@ -341,12 +359,19 @@ func (tl *teller) spoil(table, how string, words []string) error {
 		r.Value = []byte{7, 7, 7, 7, 7, 7, 7, 7}
 	case "oversized":
 		r.Value = append(r.Value, bytes.Repeat([]byte{0}, 1<<20)...)
-	case "shape":
-		id, err := tl.w.schemas.Register(tl.t.Context(), "other", `{"type":"record","name":"Other","fields":[{"name":"a","type":"string"}]}`)
+	case "shape", "flat", "mysql", "heartbeat":
+		schema := map[string]string{
+			"shape": `{"type":"record","name":"Other","fields":[{"name":"a","type":"string"}]}`,
+			"flat":  `{"type":"record","name":"Row","fields":[{"name":"id","type":"int"},{"name":"state","type":"string"}]}`,
+			"mysql": `{"type":"record","name":"Envelope","fields":[{"name":"op","type":"string"},{"name":"after","type":["null","string"]},` +
+				`{"name":"source","type":{"type":"record","name":"Source","fields":[{"name":"server_id","type":"long"},{"name":"file","type":"string"}]}}]}`,
+			"heartbeat": `{"type":"record","name":"Heartbeat","namespace":"io.debezium.connector.common","fields":[{"name":"ts_ms","type":"long"}]}`,
+		}[how]
+		id, err := tl.w.schemas.Register(tl.t.Context(), "other-"+how, schema)
 		if err != nil {
 			return err
 		}
-		r.Value = registry.Frame(id, []byte{2, 'x'})
+		r.Value = registry.Frame(id, []byte{2, 'x'}) // nobody gets as far as that
 	case "key":
 		if r.Key, err = form.key.AppendEncode(registry.AppendFrame(nil, form.keyID), map[string]any{"id": 901}); err != nil {
 			return err

@@ -25,9 +25,11 @@ func (p position) compare(o position) int {
 // image is one state of a row.
 type image struct {
 	at       position
+	unplaced bool // a snapshot has read it without a position
 	snapshot bool
+	created  bool // op c
 	deleted  bool
-	commit   int64          // microseconds; of a streamed change
+	commit   int64          // microseconds; of a snapshot row, when it was read
 	row      map[string]any // decoded columns; nil where deleted
 }
 
@@ -130,21 +132,60 @@ func foldRecording(dir string) (*folded, error) {
 	return out, nil
 }
 
-// byPosition sorts a row's images and keeps one of each position.
+// byPosition sorts a row's images and keeps one of each position; but a delete
+// and what stands in its place at the same position are two. Images without a
+// position come behind all that is not later than they were read.
 func byPosition(history []image) []image {
-	slices.SortStableFunc(history, func(a, b image) int { return a.at.compare(b.at) })
-	return slices.CompactFunc(history, func(a, b image) bool { return a.at == b.at })
-}
-
-// currentLife returns the images after the row's last delete.
-func currentLife(history []image) life {
-	start := 0
-	for i, img := range history {
-		if img.deleted {
-			start = i + 1
+	var placed, reads []image
+	for _, img := range history {
+		if img.unplaced {
+			reads = append(reads, img)
+		} else {
+			placed = append(placed, img)
 		}
 	}
-	out := life(slices.Clone(history[start:]))
+	slices.SortStableFunc(placed, func(a, b image) int {
+		return cmp.Or(a.at.compare(b.at), cmp.Compare(truth(b.deleted), truth(a.deleted)))
+	})
+	placed = slices.CompactFunc(placed, func(a, b image) bool { return a.at == b.at && a.deleted == b.deleted })
+	slices.SortStableFunc(reads, func(a, b image) int { return cmp.Compare(a.commit, b.commit) })
+	reads = slices.CompactFunc(reads, func(a, b image) bool { return a.commit == b.commit })
+	for _, img := range reads {
+		behind := len(placed)
+		for behind > 0 && placed[behind-1].commit > img.commit {
+			behind--
+		}
+		placed = slices.Insert(placed, behind, img)
+	}
+	return placed
+}
+
+func truth(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// currentLife returns the images after the row's last delete. A delete that
+// shares its commit with the creation of the row over a living one is not this
+// row's: keys were exchanged.
+func currentLife(history []image) life {
+	start, lives, exchanged := 0, false, int64(0)
+	for i, img := range history {
+		switch {
+		case img.deleted && exchanged != 0 && img.commit == exchanged:
+			exchanged = 0
+		case img.deleted:
+			start, lives, exchanged = i+1, false, 0
+		case img.created && lives:
+			exchanged = img.commit
+		case img.commit != exchanged:
+			exchanged = 0
+		}
+		lives = lives || !img.deleted
+	}
+	out := life(slices.DeleteFunc(slices.Clone(history[start:]), func(img image) bool { return img.deleted }))
 	for i, img := range out {
 		row := maps.Clone(img.row)
 		for column, value := range row {
@@ -187,24 +228,27 @@ func imageOf(envelope map[string]any) (image, error) {
 		return image{}, fmt.Errorf("change without source block")
 	}
 	var img image
-	if img.at.lsn, ok = source["lsn"].(int64); !ok {
-		return image{}, fmt.Errorf("change without source.lsn")
-	}
+	lsn, placed := source["lsn"].(int64)
 	op, _ := envelope["op"].(string)
+	img.at.lsn, img.unplaced = lsn, !placed
+	if us, ok := source["ts_us"].(int64); ok {
+		img.commit = us
+	} else if ms, ok := source["ts_ms"].(int64); ok {
+		img.commit = ms * 1000
+	} else {
+		return image{}, fmt.Errorf("change without commit time")
+	}
 	switch op {
 	case "r":
 		img.snapshot = true
 	case "c", "u", "d":
+		if img.unplaced {
+			return image{}, fmt.Errorf("change without source.lsn")
+		}
+		img.created = op == "c"
 		img.at.streamed = 1
 		if block, ok := envelope["transaction"].(map[string]any); ok {
 			img.at.order, _ = block["total_order"].(int64)
-		}
-		if us, ok := source["ts_us"].(int64); ok {
-			img.commit = us
-		} else if ms, ok := source["ts_ms"].(int64); ok {
-			img.commit = ms * 1000
-		} else {
-			return image{}, fmt.Errorf("change without commit time")
 		}
 	default:
 		return image{}, fmt.Errorf("change of unknown op %q", op)

@@ -35,3 +35,48 @@ func TestFoldGivesTheFinalRows(t *testing.T) {
 		})
 	}
 }
+
+// What stands in a row's place at one position, keys that were exchanged, and
+// rows that were read without a position.
+func TestWhatStandsInARowsPlace(t *testing.T) {
+	at := func(lsn int64) position { return position{lsn: lsn, streamed: 1} }
+	named := func(name string, img image) image {
+		img.row = map[string]any{"name": name}
+		return img
+	}
+	for _, c := range []struct {
+		name    string
+		history []image
+		want    string // name of the last image, "" where the row is gone
+		images  int
+	}{
+		{"deleted and made again at one position", []image{
+			named("new", image{at: at(2), commit: 2, created: true}), {at: at(2), commit: 2, deleted: true}, named("old", image{at: at(1), commit: 1, created: true}),
+		}, "new", 1},
+		{"keys exchanged", []image{
+			named("second", image{at: at(1), commit: 1, created: true}), named("first", image{at: at(2), commit: 5, created: true}), {at: at(3), commit: 5, deleted: true},
+		}, "first", 2},
+		{"deleted later", []image{
+			named("second", image{at: at(1), commit: 1, created: true}), named("first", image{at: at(2), commit: 5, created: true}), {at: at(3), commit: 6, deleted: true},
+		}, "", 0},
+		{"made and deleted at once", []image{named("a", image{at: at(2), commit: 5, created: true}), {at: at(3), commit: 5, deleted: true}}, "", 0},
+		{"read behind a change", []image{
+			named("changed", image{at: at(2), commit: 5}), named("read", image{unplaced: true, snapshot: true, commit: 7}),
+		}, "read", 2},
+		{"read before a change", []image{
+			named("read", image{unplaced: true, snapshot: true, commit: 4}), named("changed", image{at: at(2), commit: 5}),
+		}, "changed", 2},
+		{"read twice", []image{
+			named("later", image{unplaced: true, snapshot: true, commit: 9}), named("earlier", image{unplaced: true, snapshot: true, commit: 8}),
+		}, "later", 2},
+	} {
+		l := lived(c.history...)
+		got := ""
+		if len(l) > 0 {
+			got, _ = l.last().row["name"].(string)
+		}
+		if got != c.want || len(l) != c.images {
+			t.Errorf("%s: %q of %d images, want %q of %d", c.name, got, len(l), c.want, c.images)
+		}
+	}
+}

@@ -95,6 +95,8 @@ type Table struct {
 	Key []string `yaml:"key" json:"key" jsonschema:"required"`
 	// Prefix is put before the native id where two tables of a system are mapped onto one entity.
 	Prefix string `yaml:"prefix" json:"prefix,omitempty"`
+	// Deletes says how the feed tells that a row is gone: change (the default, an event with op d) or tombstone, where the connector drops those and leaves only the record without a value.
+	Deletes string `yaml:"deletes" json:"deletes,omitempty" jsonschema:"enum=change,enum=tombstone"`
 	// Parent is the column with the native id of the document; parts only.
 	Parent string `yaml:"parent" json:"parent,omitempty"`
 	// Party is the mapping of the customer; headers only.

@@ -78,7 +78,7 @@ func (c *Catalog) source(t *Table) (*intake.Source, error) {
 	sys := c.Systems[t.System]
 	s := &intake.Source{
 		Topic: t.Topic, System: t.System, Entity: t.Entity, Part: t.Part, Prefix: t.Prefix, Key: t.Key, Parent: t.Parent,
-		Placeholder: sys.Placeholder, Changed: timeColumns(t.Changed), Gone: t.Gone, Fields: make([]intake.Field, len(shape.Fields)),
+		Placeholder: sys.Placeholder, Tombstones: t.Deletes == byTombstone, Changed: timeColumns(t.Changed), Gone: t.Gone, Fields: make([]intake.Field, len(shape.Fields)),
 	}
 	if t.Prefix == "" {
 		for _, o := range c.Tables {

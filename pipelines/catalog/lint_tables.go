@@ -15,6 +15,12 @@ import (
 // topicPattern is what Kafka accepts as a topic's name.
 const topicPattern = `^[a-zA-Z0-9._-]{1,249}$`
 
+// The words of a table's deletes.
+const (
+	byChange    = "change"
+	byTombstone = "tombstone"
+)
+
 // documents are the entities that belong to a customer by a column of their own.
 var documents = []string{canonical.Opportunity, canonical.Order, canonical.Subscription, canonical.Invoice}
 
@@ -84,6 +90,9 @@ func (l *linter) table(i int) {
 	}
 	if len(t.Key) == 0 {
 		l.add(path, "list the columns of its primary key", "key is missing")
+	}
+	if !slices.Contains([]string{"", byChange, byTombstone}, t.Deletes) {
+		l.add(path+".deletes", "use change or tombstone", "no way %q of telling deletes", t.Deletes)
 	}
 	l.columns(path+".key", t.Key)
 	l.times(path+".changed", t.Changed)

@@ -85,6 +85,7 @@ func TestLintRules(t *testing.T) {
 		{"unused map", "use: currency", "values: {\"1\": USD}", 5, "systems.erp.maps.currency", "no mapping uses"},
 		{"master", "master: crm", "master: sap", 6, "identity.master", `no system "sap"`},
 		{"master without parties", "topic: cdc.crm.customers\n    system: crm", "topic: cdc.crm.customers\n    system: erp\n    prefix: \"x:\"", 6, "identity.master", "no table"},
+		{"deletes", "    key: [id]\n    party: debtor", "    deletes: never\n    key: [id]\n    party: debtor", 24, "tables[2].deletes", `no way "never"`},
 		{"blanks", `identity: {master: crm, `, `identity: {normalise: {blanks: trim}, master: crm, `, 6, "identity.normalise.blanks", `no way "trim"`},
 		{"case", `identity: {master: crm, `, `identity: {normalise: {case: fold}, master: crm, `, 6, "identity.normalise.case", `no way "fold"`},
 		{"padding", `identity: {master: crm, `, `identity: {normalise: {pad: "00"}, master: crm, `, 6, "identity.normalise.pad", `"00" is more than one character`},

@@ -19,15 +19,17 @@ type Counters struct {
 	Letters       int64
 	Healed        int64
 	Unavailable   int64
-	Suspicious    int64 // images in a row that look like a restored database
+	retired       int64
 	LastEvent     int64 // greatest commit time, microseconds
 	LastSeen      int64 // greatest record time, milliseconds
+	Suspected     int64 // rows whose newest image looks like that of a restored database
+	RestoredAt    int64 // earliest time of those, microseconds
 }
 
 var countersKey = []byte("c")
 
-func (c *Counters) fields() [12]*int64 {
-	return [...]*int64{&c.Version, &c.Received, &c.Repeated, &c.Stale, &c.BelowSnapshot, &c.Tombstones, &c.Letters, &c.Healed, &c.Unavailable, &c.Suspicious, &c.LastEvent, &c.LastSeen}
+func (c *Counters) fields() [14]*int64 {
+	return [...]*int64{&c.Version, &c.Received, &c.Repeated, &c.Stale, &c.BelowSnapshot, &c.Tombstones, &c.Letters, &c.Healed, &c.Unavailable, &c.retired, &c.LastEvent, &c.LastSeen, &c.Suspected, &c.RestoredAt}
 }
 
 func (c *Counters) append(b []byte) []byte {

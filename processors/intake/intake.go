@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -15,16 +16,16 @@ const (
 	ReasonStale         = "source.stale"            // position below the stored one
 	ReasonEndedLife     = "source.ended_life"       // an image of a life that a delete has ended
 	ReasonBelowSnapshot = "source.below_snapshot"   // streamed, but below the stored snapshot position
+	ReasonDisplaced     = "source.displaced"        // a delete of the row that had the key before
 	ReasonTombstone     = "source.tombstone"        // says nothing where deletes are sent as op=d
+	ReasonTruncate      = "source.truncate"         // the table was emptied
+	ReasonNoChange      = "source.no_change"        // an event of the connector itself
 	ReasonEnvelope      = "source.envelope"         // not the shape of a change
 	ReasonKey           = "source.key"              // the record's key names another row
 	ReasonMapping       = "source.mapping"          // the row cannot be mapped
 	ReasonRestored      = "source.restored"         // positions fall while commit times rise
 	ReasonTooLarge      = "source.record_too_large" // over the limit
 )
-
-// restoredRun is how many suspicious images in a row stop the feed.
-const restoredRun = 3
 
 // Output takes what an image leads to, in order.
 type Output interface {
@@ -41,14 +42,16 @@ type Place struct {
 	Partition int32
 	Offset    int64
 	Timestamp int64 // record time, milliseconds
-	// Key is the native id that the record's key names; "" where it was not
-	// looked at.
+	// Key is the native id that the record's key names; "" where there is none.
 	Key string
+	// Fault is what is wrong with the key; it passes where nothing is.
+	Fault change.Verdict
 }
 
 // Intake is the operator of one task. Its state is the last row of every source
 // row, deleted ones included, under "r" and the native id; open letters under
-// "l"; its counters under "c".
+// "l"; its counters under "c"; the snapshots it has seen under "s"; the rows that
+// look like those of a restored database under "q".
 type Intake struct {
 	src   *Source
 	store state.Store
@@ -59,6 +62,8 @@ type Intake struct {
 	arena   change.Arena
 	fields  []change.Value
 	refused []change.Refusal
+
+	snapshot snapshot // the one that the last row of a snapshot belongs to
 }
 
 // New returns the operator of one partition of the source's topic.
@@ -72,6 +77,7 @@ func New(src *Source, store state.Store) *Intake {
 func (k *Intake) Reset() {
 	k.count = decodeCounters(k.store.Get(countersKey))
 	k.dirty = false
+	k.snapshot = snapshot{}
 }
 
 // Flush stores the counters and reports them if they changed.
@@ -98,35 +104,86 @@ func (k *Intake) seen(at Place) {
 // on that its newest change is missing, until its next good image.
 func (k *Intake) Refuse(at Place, reason string, err error, out Output) change.Verdict {
 	k.seen(at)
-	return k.unread(at, reason, err, out)
+	return k.refuseRow(at, reason, err, out)
 }
 
-func (k *Intake) unread(at Place, reason string, err error, out Output) change.Verdict {
+func (k *Intake) refuseRow(at Place, reason string, err error, out Output) change.Verdict {
 	if at.Key == "" {
 		k.count.Letters++
 		return change.Parked(reason, err)
 	}
-	if stored := k.store.Get(k.rowKey(at.Key)); stored != nil {
-		k.arena.Reset()
-		row, err := k.arena.Row(stored)
-		if err != nil {
-			return change.Stopped("state.corrupt", fmt.Errorf("row %s: %w", at.Key, err))
-		}
-		if !row.Deleted && !row.Refuses(change.RefusedRow) {
-			row.Refused = append(row.Refused, change.Refuse(change.RefusedRow, fmt.Errorf("%s at offset %d of partition %d", reason, at.Offset, at.Partition)))
-			k.put(&row, &row, out)
-		}
+	row, corrupt := k.load(at.Key)
+	if corrupt != nil {
+		return change.Stopped("state.corrupt", corrupt)
+	}
+	if row != nil && !row.Deleted && !row.Refuses(change.RefusedRow) {
+		row.Refused = append(row.Refused, change.Refuse(change.RefusedRow, fmt.Errorf("%s at offset %d of partition %d", reason, at.Offset, at.Partition)))
+		k.put(row, row, out)
 	}
 	return k.parkAs(at, at.Key, reason, err)
 }
 
-// Tombstone takes a record without a value. It has no position, so it is
-// counted and says nothing: the delete itself came as op=d. Applied, a
-// redelivered one would kill the row that was made again under the same id.
-func (k *Intake) Tombstone(at Place) change.Verdict {
+// load reads the stored row of a native id, nil where none is known. It is valid
+// until the next call.
+func (k *Intake) load(id string) (*change.Row, error) {
+	stored := k.store.Get(k.rowKey(id))
+	if stored == nil {
+		return nil, nil //nolint:nilnil // unknown
+	}
+	k.arena.Reset()
+	r, err := k.arena.Row(stored)
+	if err != nil {
+		return nil, fmt.Errorf("row %s: %w", id, err)
+	}
+	return &r, nil
+}
+
+// PassBy takes an event of the connector itself.
+func (k *Intake) PassBy(at Place) change.Verdict {
+	k.seen(at)
+	return change.Dropped(ReasonNoChange)
+}
+
+// Tombstone takes a record without a value. Usually it says nothing, since the
+// delete itself has come before it as op=d. Where the catalog says that deletes
+// come as tombstones it deletes the row; elsewhere one for a living row of which
+// no delete is known is told, for then deletes seem to be held back.
+func (k *Intake) Tombstone(at Place, out Output) change.Verdict {
 	k.seen(at)
 	k.count.Tombstones++
-	return change.Dropped(ReasonTombstone)
+	if at.Fault.Kind != change.Pass && (k.src.Tombstones || !errors.Is(at.Fault.Err, ErrNoKey)) {
+		return k.refuseRow(at, at.Fault.Reason, at.Fault.Err, out)
+	}
+	old, err := k.load(at.Key)
+	switch {
+	case err != nil:
+		return change.Stopped("state.corrupt", err)
+	case old == nil || old.Deleted:
+		return change.Dropped(ReasonTombstone)
+	case k.src.Tombstones:
+		k.heal(at.Key, out)
+		k.bury(old, change.Instant{Micros: at.Timestamp * 1000, Approximate: true}, out)
+		return change.Verdict{}
+	case !old.Life.IsZero() || k.told(at.Key, ReasonTombstone):
+		return change.Dropped(ReasonTombstone)
+	}
+	return k.parkAs(at, at.Key, ReasonTombstone, errHeldBack)
+}
+
+var errHeldBack = errors.New("a tombstone without a delete before it: the connector seems to hold deletes back, and the row is still shown; " +
+	"let deletes through (skipped.operations without d, delete.handling.mode not drop), or write deletes: tombstone at the table in the catalog")
+
+// bury deletes a row of which no later position is known. All that is known of
+// it stays, so that the very image that it buries, read once more, brings it back
+// as it was; a later one begins a new life.
+func (k *Intake) bury(old *change.Row, when change.Instant, out Output) {
+	old.Deleted = true
+	k.store.Put(k.rowKey(old.ID), change.AppendRow(nil, old))
+	if old.Doc == "" {
+		return
+	}
+	gone := change.Row{System: old.System, Entity: old.Entity, Doc: old.Doc, Part: old.Part, ID: old.ID, Topic: old.Topic, Deleted: true, Pos: old.Pos, Life: old.Pos, Commit: when}
+	out.Row(&gone, change.AppendRow(nil, &gone))
 }
 
 // Apply takes one decoded change and judges it. A verdict of Park remembers the
@@ -135,40 +192,52 @@ func (k *Intake) Tombstone(at Place) change.Verdict {
 // the others count, the row says which do not, and the letter says why.
 func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 	k.seen(at)
-	h, err := k.src.header(img)
-	if err != nil {
-		return k.unread(at, ReasonEnvelope, err, out)
-	}
-	if at.Key != "" && at.Key != h.id {
+	h, err := k.src.header(img, at.Key)
+	switch {
+	case err != nil && at.Fault.Kind != change.Pass:
+		return k.refuseRow(at, at.Fault.Reason, errors.Join(at.Fault.Err, err), out)
+	case err != nil:
+		return k.refuseRow(at, ReasonEnvelope, err, out)
+	case h.op == opMessage:
+		return change.Dropped(ReasonNoChange)
+	case h.op == opTruncate:
+		return k.refuseRow(at, ReasonTruncate, fmt.Errorf("the table %s was emptied (TRUNCATE, op is \"t\") at position %s; its rows are still shown: take a new snapshot of it", k.src.Topic, h.pos), out)
+	case at.Fault.Kind != change.Pass:
+		at.Key = h.id
+		return k.refuseRow(at, at.Fault.Reason, at.Fault.Err, out)
+	case at.Key != "" && at.Key != h.id:
 		// The key decides the partition and so the task: under a foreign key the
 		// row would have a second history beside its own.
 		return k.parkAs(at, h.id, ReasonKey, fmt.Errorf("the record's key names row %s", clip(at.Key)))
 	}
-	stored := k.store.Get(k.rowKey(h.id))
-	var old *change.Row
-	if stored != nil {
-		k.arena.Reset()
-		r, err := k.arena.Row(stored)
-		if err != nil {
-			return change.Stopped("state.corrupt", fmt.Errorf("row %s: %w", h.id, err))
-		}
-		old = &r
-		order := h.pos.Compare(old.Pos)
+	k.follow(h)
+	old, err := k.load(h.id)
+	if err != nil {
+		return change.Stopped("state.corrupt", err)
+	}
+	if old != nil {
+		order := h.compare(old)
 		if order < 0 || order == 0 && (len(old.Refused) == 0 || !k.mended(h, img, old)) {
 			return k.overtaken(at, h, img, old, order, out)
+		}
+		if h.displaced(old) {
+			old.Pos, old.Displaced = h.pos, false
+			k.put(old, old, out)
+			return change.Dropped(ReasonDisplaced)
+		}
+		if old.Deleted && h.pos == old.Pos && !h.unplaced {
+			old.Deleted = false // it is the image that was buried, or what a delete at this position made way for
 		}
 	}
 	row, refused, err := k.row(h, img, old)
 	if err != nil {
 		return k.park(at, h.id, err)
 	}
-	if old != nil {
-		k.count.Suspicious = 0
-	}
 	k.count.LastEvent = max(k.count.LastEvent, row.Commit.Micros)
 	if len(row.Refused) == 0 {
 		k.heal(h.id, out)
 	}
+	k.clear(h.id)
 	k.leave(old, &row, out)
 	k.put(&row, old, out)
 	if refused != nil {
@@ -180,53 +249,11 @@ func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 // mended reports whether an image that was refused in part can be taken whole by
 // now: another catalog reads it, or it is the good one behind a mark.
 func (k *Intake) mended(h header, img Image, old *change.Row) bool {
+	if h.snapshot != (old.Read != 0) {
+		return false // another image at the same position
+	}
 	row, _, err := k.row(h, img, old)
 	return err == nil && len(row.Refused) == 0
-}
-
-// overtaken judges an image that is not newer than the stored one. It changes
-// no state but milestones: a business time that only an overtaken image shows
-// would otherwise depend on who came first.
-func (k *Intake) overtaken(at Place, h header, img Image, old *change.Row, order int, out Output) change.Verdict {
-	if order == 0 {
-		k.count.Repeated++
-		k.count.Suspicious = 0
-		return change.Dropped(ReasonRepeated)
-	}
-	below := !old.Pos.Streamed && !h.snapshot
-	if old.Pos.Streamed && !h.snapshot && !old.Commit.IsZero() && h.micros > old.Commit.Micros {
-		// Of one row, a later commit has a later position, unless the database was
-		// put back to an earlier state. Nothing is dropped on suspicion.
-		k.count.Suspicious++
-		err := fmt.Errorf("row %s: position %s is below the stored %s, but its commit is later: was the database restored? If so, give the system a new epoch in the catalog", h.id, h.pos, old.Pos)
-		if k.count.Suspicious >= restoredRun {
-			// The record will be read again after the mending.
-			k.count.Suspicious, k.count.Received = restoredRun-1, k.count.Received-1
-			return change.Stopped(ReasonRestored, err)
-		}
-		return k.parkAs(at, h.id, ReasonRestored, err)
-	}
-	k.count.Stale++
-	if below {
-		k.count.BelowSnapshot++
-	}
-	if old.Deleted || h.pos.Compare(old.Life) < 0 {
-		return change.Dropped(ReasonEndedLife)
-	}
-	if h.op != opDelete {
-		phase, err := k.phase(img)
-		if err == nil && old.Times.Merge(k.overtakenTimes(h, img, phase, old)) {
-			b := change.AppendRow(nil, old)
-			k.store.Put(k.rowKey(h.id), b)
-			if old.Doc != "" {
-				out.Row(old, b)
-			}
-		}
-	}
-	if below {
-		return change.Dropped(ReasonBelowSnapshot)
-	}
-	return change.Dropped(ReasonStale)
 }
 
 // leave tells the old document that a moved row is no longer its own.
@@ -279,6 +306,17 @@ func (k *Intake) heal(id string, out Output) {
 	for _, key := range open {
 		k.store.Delete(key)
 	}
+}
+
+// told reports whether a letter of a row that gives this reason is open.
+func (k *Intake) told(id, reason string) (found bool) {
+	prefix := letterPrefix(id)
+	k.store.Scan(prefix, func(key, value []byte) bool {
+		l, err := decodeLetter(value)
+		found = len(key) == len(prefix)+offsetBytes && err == nil && l.Reason == reason
+		return !found
+	})
+	return found
 }
 
 func (k *Intake) rowKey(id string) []byte {

@@ -16,6 +16,8 @@ func keyed(t testing.TB, prefix string, others []string, columns ...string) *Sou
 	shape, _ := entityNamed(canonical.Product)
 	header, _ := shape.Shape("")
 	s := &Source{Topic: "cdc.erp.articles", System: "erp", Entity: canonical.Product, Prefix: prefix, Others: others, Key: columns, Fields: make([]Field, len(header.Fields))}
+	kind := change.OfString(canonical.KindProduct)
+	s.Fields[header.Index("kind")].Constant = &kind
 	if err := s.Prepare(); err != nil {
 		t.Fatal(err)
 	}

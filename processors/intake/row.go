@@ -24,6 +24,10 @@ func (k *Intake) row(h header, img Image, old *change.Row) (row change.Row, refu
 	}
 	k.refused = k.refused[:0]
 	row.Commit = k.commit(h, img)
+	if h.snapshot {
+		row.Read = h.micros
+	}
+	row.Displaced = alive && (h.op == opCreate || h.op == opUpdate && old.Displaced && old.Commit == row.Commit)
 	if h.op == opDelete {
 		row.Deleted = true
 		row.Life = h.pos
@@ -101,6 +105,9 @@ func notThere(v change.Value) bool { return v.Kind == change.Unavailable || v.Ki
 // none.
 func (k *Intake) parent(img Image, old *change.Row, alive bool) (string, error) {
 	v, err := parentReading.read(img[k.src.parent])
+	if v.Kind == change.Unavailable && !alive {
+		err = errors.New("its value was not sent, and no earlier one is known")
+	}
 	switch {
 	case err == nil && (!notThere(v) || !alive):
 		return unsafe.String(unsafe.SliceData(v.Bytes), len(v.Bytes)), nil // a view, as the row's values are

@@ -26,8 +26,8 @@ type Source struct {
 	Prefix  string // put before the native id (templates and services are products too)
 	Key     []string
 	Others  []string // prefixes of the tables that share the entity and part, where Prefix is empty
-	Parent  string // column with the parent's native id; parts only
-	Party   *Field // headers only; nil where the entity has no party of its own
+	Parent  string   // column with the parent's native id; parts only
+	Party   *Field   // headers only; nil where the entity has no party of its own
 	Fields  []Field
 	Epochs  []Epoch // ascending by Since
 	Changed []TimeColumn
@@ -35,6 +35,8 @@ type Source struct {
 	// Placeholder is what the connector sends for a value that it was not given,
 	// beside the usual one.
 	Placeholder string
+	// Tombstones says that deletes come as tombstones only.
+	Tombstones bool
 	// Times tells, by milestone, when an image shows it.
 	Times [len(change.MilestoneNames)]*Rule
 

@@ -76,6 +76,13 @@ type Row struct {
 	Party   Value     // String: native id of the customer; headers only
 	Fields  []Value   // by field number of the shape; shorter than the shape means NULL for the rest
 	Refused []Refusal // what could not be taken of the current image, by field; empty for a whole row
+	// Read is when a snapshot read the current image, microseconds; 0 for a
+	// streamed one. An image without a position is ordered by it.
+	Read int64
+	// Displaced says that the current image was created over the living row: its
+	// transaction exchanges keys (a deferrable constraint), and a delete of the same
+	// commit is of the row that had the key before.
+	Displaced bool
 }
 
 // Field returns the field of that number, Null where the row has none.
@@ -93,6 +100,8 @@ const rowFormat = 1
 const (
 	flagDeleted = 1 << iota
 	flagRefused // the refusals follow the fields
+	flagRead    // when it was read follows those
+	flagDisplaced
 )
 
 // AppendRow appends the stored form of r.
@@ -107,6 +116,12 @@ func AppendRow(b []byte, r *Row) []byte {
 	}
 	if len(r.Refused) > 0 {
 		flags |= flagRefused
+	}
+	if r.Read != 0 {
+		flags |= flagRead
+	}
+	if r.Displaced {
+		flags |= flagDisplaced
 	}
 	b = append(b, flags)
 	for _, s := range [...]string{r.System, r.Entity, r.Doc, r.Part, r.ID, r.Topic} {
@@ -126,6 +141,9 @@ func AppendRow(b []byte, r *Row) []byte {
 	}
 	if len(r.Refused) > 0 {
 		b = appendRefusals(b, r.Refused)
+	}
+	if r.Read != 0 {
+		b = appendVarint(b, r.Read)
 	}
 	return b
 }
@@ -181,13 +199,16 @@ func (d *decoder) row(r *Row, a *Arena) {
 	if flags&flagRefused != 0 {
 		r.Refused = d.refusals()
 	}
+	if flags&flagRead != 0 {
+		r.Read = d.varint()
+	}
 }
 
 // rowHead reads what stands before the fields and returns the flags.
 func (d *decoder) rowHead(r *Row) byte {
 	d.format(rowFormat)
 	flags := d.byte()
-	r.Deleted = flags&flagDeleted != 0
+	r.Deleted, r.Displaced = flags&flagDeleted != 0, flags&flagDisplaced != 0
 	for _, s := range [...]*string{&r.System, &r.Entity, &r.Doc, &r.Part, &r.ID, &r.Topic} {
 		*s = d.string()
 	}

@@ -21,6 +21,13 @@ func Parse(writerSchema string) (*Schema, error) {
 	return &Schema{root: root}, nil
 }
 
+// Name returns the full name of the schema's outermost record, "" where it is no
+// record.
+func (s *Schema) Name() string { return s.root.name }
+
+// Has reports whether the schema has the field at path.
+func (s *Schema) Has(path string) bool { return find(s.root, strings.Split(path, ".")) != nil }
+
 // Compile is [Compile] for a schema that has been parsed.
 func (s *Schema) Compile(want []Field, limits Limits) (*Plan, error) {
 	if err := limits.settle(); err != nil {
