@@ -29,7 +29,9 @@ Nothing else can be said by it: a renamed column is corrected in the catalog.`,
 			if column == "" {
 				return input("usage.column", "say --column-gone COLUMN", "what is accepted is not said")
 			}
-			a.followPlatform(cmd)
+			if err := a.followPlatform(); err != nil {
+				return err
+			}
 			return a.acceptGone(cmd.Context(), args[0], column, why)
 		},
 	}
