@@ -44,7 +44,7 @@ func (a *app) remake(ctx context.Context, p *embedded.Platform) error {
 	a.say(why+`.
 Source topics, schemas and instructions are whole and stay. What was derived from
 them is made anew now: topics, groups, and the tables of database %s.`, a.settings.DataDir, at.Format(time.DateTime), a.settings.Database)
-	topics, err := run.Forget(ctx, a.engine(), sources, func(topic string) bool { return names.Owns(topic) && topic != names.Instructions })
+	topics, err := run.StartOver(ctx, a.engine(), sources, func(topic string) bool { return names.Owns(topic) && topic != names.Instructions })
 	if errors.Is(err, run.ErrNotWhole) {
 		return environment("platform.unclean", "have the connector send a full snapshot again, after `syncline up --wipe`, which forgets all embedded topics and tables",
 			"what was derived cannot be made anew from the sources, and nothing was touched: %w", err)

@@ -11,9 +11,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Forget takes what is derived and the prefix's groups, and nothing else; and it
+// StartOver takes what is derived and the prefix's groups, and nothing else; and it
 // touches nothing where the sources could not give it back.
-func TestForget(t *testing.T) {
+func TestStartOver(t *testing.T) {
 	ctx := t.Context()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -74,7 +74,7 @@ func TestForget(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := state()
-	if _, err := Forget(ctx, cfg, []string{"cdc.a", "cdc.b"}, derived); !errors.Is(err, ErrNotWhole) || !strings.Contains(err.Error(), "cdc.b") {
+	if _, err := StartOver(ctx, cfg, []string{"cdc.a", "cdc.b"}, derived); !errors.Is(err, ErrNotWhole) || !strings.Contains(err.Error(), "cdc.b") {
 		t.Errorf("with a source that has lost its beginning: %v", err)
 	}
 	if after := state(); after != before {
@@ -82,7 +82,7 @@ func TestForget(t *testing.T) {
 	}
 
 	for _, want := range []int{2, 0} { // and again, when there is nothing left
-		gone, err := Forget(ctx, cfg, []string{"cdc.a", "cdc.absent"}, derived)
+		gone, err := StartOver(ctx, cfg, []string{"cdc.a", "cdc.absent"}, derived)
 		if err != nil || len(gone) != want {
 			t.Fatalf("forgot %v, %v", gone, err)
 		}

@@ -16,13 +16,13 @@ import (
 // ErrNotWhole says that a source topic does not hold all that was ever in it.
 var ErrNotWhole = errors.New("its first records were deleted")
 
-// Forget deletes what pipelines under cfg's prefix have derived: the topics that
+// StartOver deletes what pipelines under cfg's prefix have derived: the topics that
 // derived names, and the groups, so that the next start takes the sources from
 // their beginning. Before anything is touched it makes sure that the sources still
 // begin there, else the error is ErrNotWhole. It may be repeated. No process of these
 // pipelines may run.
-func Forget(ctx context.Context, cfg Config, sources []string, derived func(topic string) bool) (topics []string, err error) {
-	cl, err := kgo.NewClient(cfg.withDefaults().connectOpts(cfg.withDefaults().Prefix + ".forget")...)
+func StartOver(ctx context.Context, cfg Config, sources []string, derived func(topic string) bool) (topics []string, err error) {
+	cl, err := kgo.NewClient(cfg.withDefaults().connectOpts(cfg.withDefaults().Prefix + ".startover")...)
 	if err != nil {
 		return nil, fmt.Errorf("making the client: %w", err)
 	}
