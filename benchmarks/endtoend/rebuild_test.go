@@ -117,12 +117,13 @@ func TestRebuildAfterAChangedMapping(t *testing.T) {
 	}
 	p.term()
 
-	// Letters of a mapping that is mended are healed.
+	// Letters of a mapping that is mended are healed, those of bad records are not.
+	letters := w.openLetters()
 	w.catalog = w.changedCatalog("closed_won: won, closed_lost: lost", "closed_won: won")
 	p = w.start()
 	w.rebuild()
 	p.settle()
-	if n := w.openLetters(); n == 0 {
+	if n := w.openLetters(); n <= letters {
 		t.Error("a phase that is not mapped makes no letter, so the test shows nothing")
 	}
 	p.term()
@@ -130,9 +131,9 @@ func TestRebuildAfterAChangedMapping(t *testing.T) {
 	p = w.start()
 	w.rebuild()
 	p.settle()
-	if n := w.openLetters(); n != 0 {
+	if n := w.openLetters(); n != letters {
 		out, _, _ := w.command("query", "SELECT topic, partition, offset, hop, reason, message FROM letters WHERE NOT healed")
-		t.Errorf("%d letters are open, of records that can be taken now:\n%s", n, out)
+		t.Errorf("%d letters are open, want %d as before:\n%s", n, letters, out)
 	}
 	w.check(expected)
 	p.term()
