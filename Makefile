@@ -6,21 +6,31 @@ GOLANGCI      := v2.15.0
 BIN           := $(CURDIR)/.bin
 LINT          := $(BIN)/golangci-lint-$(GOLANGCI)
 # For each package: what hangs is to be named before the whole run is out of time.
-TEST_TIMEOUT  ?= 9m
-RACE_TIMEOUT  ?= 12m
+TEST_TIMEOUT  ?= 7m
+RACE_TIMEOUT  ?= 5m
+KAFKA_TIMEOUT ?= 7m
 PKG           ?= ./...
-# The end-to-end suite works on processes, which the race detector does not see into.
-RACE_PKG      ?= $$($(GO) list $(PKG) | grep -v /benchmarks/endtoend)
+# Where goroutines share memory; operators are one goroutine each, and the
+# end-to-end suite works on processes, which the race detector does not see into.
+RACE_PKG      ?= ./pipelines/run/... ./deploy/... ./sinks/... ./schemas/registry/...
 FUZZTIME      ?= 10s
 BENCH         ?= .
 CASES         ?= benchmarks/cases/testdata
 ONLY          ?=
+MOST          ?= 0
+SEED          := $(or $(SEED),$(shell date +%s))
+ROUNDS        ?=
+FOR           ?=
+DURATION      ?= 3m
+# The command as it was one commit ago, for upgrades in mid-run and back; where
+# there is none (a shallow clone) these are left out.
+PREVIOUS      ?= $(addprefix $(CURDIR)/bin/previous-,$(shell git rev-parse --verify --quiet --short HEAD~1 2>/dev/null))
 
 # One binary without a C compiler anywhere; only the race detector needs one.
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race test-kafka test-cases lint fmt fuzz-smoke bench generate verify clean
+.PHONY: help demo build test race test-kafka test-cases selftest chaos chaos-kafka soak test-all lint fmt fuzz-smoke bench generate verify clean
 
 help: ## this list
 	@printf 'usage: make TARGET [PKG=./...]\n\n'
@@ -35,17 +45,36 @@ build: ## bin/syncline
 test: ## all suites on the embedded platform, below 10 minutes
 	$(GO) test -shuffle=on -timeout $(TEST_TIMEOUT) $(PKG)
 
-race: ## the same under the race detector; needs a C compiler
+race: ## engine, sinks, registry and platform under the race detector; needs a C compiler
 	@cc=$$($(GO) env CC); command -v "$${cc%% *}" >/dev/null 2>&1 || { \
 		echo "make race: the race detector needs a C compiler and $$cc is not there. Debian, Ubuntu: apt-get install gcc libc6-dev. macOS: xcode-select --install. Or set CC." >&2; exit 1; }
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(RACE_TIMEOUT) $(RACE_PKG)
+	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on -timeout $(RACE_TIMEOUT) $(RACE_PKG)
 
 test-kafka: ## the Kafka suites on real Apache Kafka, restarts and crashes too; needs Java 17 and, once, Maven
-	SYNCLINE_TEST_TIMEOUT=15m deploy/local/test-kafka.sh
+	SYNCLINE_TEST_TIMEOUT=$(KAFKA_TIMEOUT) deploy/local/test-kafka.sh
 
 test-cases: build ## cases told from outside, over CASES (folders); ONLY=name,…
 	$(GO) build -trimpath -o bin/cases ./benchmarks/cases
 	exec bin/cases -only '$(ONLY)' $(CASES)
+
+selftest: ## breaks the code in one place and another: each test that must notice is red. MOST=3 only so many
+	$(GO) build -o bin/sabotage ./benchmarks/sabotage
+	exec bin/sabotage -most $(MOST)
+
+chaos: $(PREVIOUS) ## faults by SEED and ROUNDS while the pipelines work: 0 wrong rows at the end
+	SYNCLINE_CHAOS_SEED=$(SEED) SYNCLINE_CHAOS_ROUNDS=$(or $(ROUNDS),20) SYNCLINE_CHAOS_BINARY='$(PREVIOUS)' \
+		$(GO) test ./benchmarks/endtoend -run '^TestChaos$$' -count=1 -v -timeout 30m
+
+chaos-kafka: $(PREVIOUS) ## the same on three brokers of Apache Kafka, which are killed too; for 10m unless FOR or ROUNDS says; needs Java 17
+	SYNCLINE_CHAOS_SEED=$(SEED) SYNCLINE_CHAOS_ROUNDS=$(or $(ROUNDS),1000) SYNCLINE_CHAOS_FOR=$(or $(FOR),$(if $(ROUNDS),0s,10m)) \
+		SYNCLINE_CHAOS_BROKERS=3 SYNCLINE_CHAOS_BINARY='$(PREVIOUS)' \
+		$(GO) test ./benchmarks/endtoend -run '^TestChaos$$' -count=1 -v -timeout 60m
+
+soak: ## a steady feed for DURATION (3m): memory, goroutines, handles and queues stay flat
+	SYNCLINE_SOAK=$(DURATION) $(GO) test ./benchmarks/endtoend -run '^TestSoak$$' -count=1 -v -timeout 0
+
+$(CURDIR)/bin/previous-%:
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && git archive $* | tar -x -C "$$dir" && cd "$$dir" && $(GO) build -trimpath -o $@ .
 
 lint: $(LINT) ## golangci-lint, and that its import rules bite
 	$(LINT) run ./...
@@ -73,6 +102,22 @@ fuzz-smoke: ## each fuzz target for FUZZTIME (10s)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
 		done; \
 	done
+
+# In parts that can be called one by one; what has passed on this commit is not
+# run again.
+ALL_PARTS := lint verify test-long race-all test-kafka-long test-cases selftest chaos chaos-kafka soak-long
+COMMIT    := $(shell git rev-parse --short HEAD 2>/dev/null)
+.PHONY: test-long race-all test-kafka-long soak-long
+test-long:       ; SYNCLINE_LONG=1 $(MAKE) test TEST_TIMEOUT=40m
+race-all:        ; $(MAKE) race RACE_TIMEOUT=40m RACE_PKG="$$($(GO) list ./... | grep -v /benchmarks/endtoend | tr '\n' ' ')"
+test-kafka-long: ; SYNCLINE_LONG=1 $(MAKE) test-kafka KAFKA_TIMEOUT=40m
+soak-long:       ; $(MAKE) soak DURATION=30m
+
+test-all: $(addprefix bin/passed/$(COMMIT)-,$(ALL_PARTS)) ## everything, at length, before a change is called done
+bin/passed/$(COMMIT)-%:
+	@git diff --quiet HEAD || { echo "make test-all: commit first; what has passed is kept by commit" >&2; exit 1; }
+	$(MAKE) $*
+	@mkdir -p $(@D) && touch $@
 
 bench: ## Go benchmarks; BENCH=regexp, PKG=./folder choose
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)

@@ -5,6 +5,7 @@ package endtoend
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,9 +62,23 @@ type world struct {
 	names    flows.Names // of the set of pipelines that is checked
 	database string
 	random   *rand.Rand
+	// Where the pipelines find registry and ClickHouse, if not where they are.
+	registryURL, engineAddr string
 }
 
 func newWorld(t testing.TB, catalogName string) *world {
+	t.Helper()
+	if !kafkatest.Real(t) {
+		return newWorldOn(t, catalogName, nil)
+	}
+	brokers, kafka := kafkatest.Start(t)
+	w := newWorldOn(t, catalogName, strings.Split(brokers, ","))
+	w.kafka = kafka
+	return w
+}
+
+// newWorldOn runs on these brokers, or on an embedded one where there are none.
+func newWorldOn(t testing.TB, catalogName string, brokers []string) *world {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano()) //nolint:gosec // a seed
 	if s := os.Getenv("SYNCLINE_TEST_SEED"); s != "" {
@@ -73,14 +88,8 @@ func newWorld(t testing.TB, catalogName string) *world {
 	}
 	t.Logf("SYNCLINE_TEST_SEED=%d", seed)
 	w := &world{t: t, dir: t.TempDir(), catalog: catalogName, names: flows.DefaultNames(), database: "syncline", random: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // a reproducible order
-	opts := embedded.Options{Dir: w.dir, Progress: testLog{t}}
-	if kafkatest.Real(t) {
-		var brokers string
-		brokers, w.kafka = kafkatest.Start(t)
-		opts.Brokers = strings.Split(brokers, ",")
-	}
 	var err error
-	if w.p, err = embedded.Start(t.Context(), opts); err != nil {
+	if w.p, err = embedded.Start(t.Context(), embedded.Options{Dir: w.dir, Progress: testLog{t}, Brokers: brokers}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -102,8 +111,8 @@ func (w *world) environ() []string {
 	credentials, _ := w.p.Credentials() // with CLICKHOUSE_ADDR there are none
 	return append(os.Environ(), asCommand+"=1",
 		"SYNCLINE_CLICKHOUSE_USER="+credentials.Writer.Name, "SYNCLINE_CLICKHOUSE_PASSWORD="+credentials.Writer.Password,
-		"SYNCLINE_BROKERS="+strings.Join(w.p.Brokers(), ","), "SYNCLINE_REGISTRY_URL="+w.p.RegistryURL(),
-		"SYNCLINE_CLICKHOUSE="+w.p.ClickHouseAddr(), "SYNCLINE_CATALOG="+w.catalog, "SYNCLINE_COMPRESSION=none",
+		"SYNCLINE_BROKERS="+strings.Join(w.p.Brokers(), ","), "SYNCLINE_REGISTRY_URL="+cmp.Or(w.registryURL, w.p.RegistryURL()),
+		"SYNCLINE_CLICKHOUSE="+cmp.Or(w.engineAddr, w.p.ClickHouseAddr()), "SYNCLINE_CATALOG="+w.catalog, "SYNCLINE_COMPRESSION=none",
 		"SYNCLINE_PURGE_INTERVAL=200ms",
 	)
 }
@@ -153,7 +162,13 @@ func (w *world) start(args ...string) *pipelines {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p := &pipelines{w: w, cmd: exec.Command(self, append([]string{"run", "--report"}, args...)...), done: make(chan struct{})} //nolint:gosec // the test binary, stopped below
+	return w.startAs(self, args...)
+}
+
+// startAs starts pipelines of a binary: the test's own, or another commit's.
+func (w *world) startAs(binary string, args ...string) *pipelines {
+	w.t.Helper()
+	p := &pipelines{w: w, cmd: exec.Command(binary, append([]string{"run", "--report"}, args...)...), done: make(chan struct{})} //nolint:gosec // stopped below
 	p.cmd.Env = w.environ()
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

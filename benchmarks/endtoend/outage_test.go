@@ -114,7 +114,7 @@ func TestOutages(t *testing.T) {
 	p.term()
 }
 
-func residentBytes(t *testing.T, pid int) int64 {
+func residentBytes(t testing.TB, pid int) int64 {
 	t.Helper()
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {

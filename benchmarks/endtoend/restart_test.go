@@ -2,6 +2,7 @@ package endtoend
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -32,8 +33,16 @@ func TestRecordedFeeds(t *testing.T) {
 	}
 }
 
-// TestRestarts stops the pipelines 20 times in the middle of a feed, in order
-// and by kill -9, at random moments.
+// often is a number of repetitions: few of them, or many with SYNCLINE_LONG=1.
+func often(few, many int) int {
+	if os.Getenv("SYNCLINE_LONG") != "" {
+		return many
+	}
+	return few
+}
+
+// TestRestarts stops the pipelines again and again in the middle of a feed, in
+// order and by kill -9, at random moments.
 func TestRestarts(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*pipelines){"SIGTERM": (*pipelines).term, "kill -9": (*pipelines).kill} {
@@ -50,7 +59,8 @@ func TestRestarts(t *testing.T) {
 				truth <- w.play(company.Config{Seed: seed, Accounts: 20_000, History: -1}, 200, until)
 			}()
 			var slowest time.Duration
-			for range 20 {
+			restarts := often(6, 20)
+			for range restarts {
 				p := w.start()
 				begun := time.Now()
 				p.wait("progress after a restart", 2*time.Minute, func(now cli.Progress) bool { return now.Records > 0 })
@@ -68,7 +78,7 @@ func TestRestarts(t *testing.T) {
 			p.settle()
 			w.check(expected)
 			p.term()
-			t.Logf("20 restarts; the slowest took %s from start to progress", slowest)
+			t.Logf("%d restarts; the slowest took %s from start to progress", restarts, slowest)
 		})
 	}
 }
@@ -90,7 +100,7 @@ func TestBrokerKills(t *testing.T) {
 		truth <- w.play(company.Config{Seed: w.random.Uint64(), Accounts: 20_000, History: -1}, 200, until)
 	}()
 	p := w.start()
-	for range 5 {
+	for range often(1, 5) {
 		last, _ := p.report()
 		before := last.Records
 		p.wait("work between kills", 2*time.Minute, func(now cli.Progress) bool { return now.Records > before+100 })

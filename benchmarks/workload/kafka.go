@@ -19,6 +19,10 @@ import (
 // not be stopped by the broker.
 const MaxRecordBytes = 4 << 20
 
+// brokersDefault asks for as many copies of a topic as the brokers make of
+// themselves.
+const brokersDefault = -1
+
 // KafkaOptions steer NewKafka.
 type KafkaOptions struct {
 	Brokers []string
@@ -77,7 +81,7 @@ func (k *Kafka) CreateTopics(ctx context.Context, topics []string, partitions in
 	// Records have the times of their feed, which are long past: a broker that
 	// keeps a week would throw them away.
 	size, forEver := strconv.Itoa(MaxRecordBytes), "-1"
-	answers, err := k.admin.CreateTopics(ctx, partitions, 1, map[string]*string{"max.message.bytes": &size, "retention.ms": &forEver}, topics...)
+	answers, err := k.admin.CreateTopics(ctx, partitions, brokersDefault, map[string]*string{"max.message.bytes": &size, "retention.ms": &forEver}, topics...)
 	if err != nil {
 		return fmt.Errorf("creating %d topics: %w", len(topics), err)
 	}

@@ -236,6 +236,9 @@ func TestKilledAtRandomPoints(t *testing.T) {
 	if w.real() {
 		rounds = 12
 	}
+	if testing.Short() {
+		rounds = len(points)
+	}
 	for i := range rounds {
 		point := points[i%len(points)]
 		var left atomic.Int64

@@ -87,8 +87,18 @@ func (p *producer) fence(ctx context.Context) error {
 		return fmt.Errorf("taking over transactional id %s: %w", p.txnID, err)
 	}
 	p.owed = false
-	return p.completed(ctx)
+	// A broker may not know yet of a topic that was made just now, or of the
+	// partitions that it leads since another one went.
+	for try := 1; ; try++ {
+		err := p.completed(ctx)
+		if err == nil || !kerr.IsRetriable(err) || try == fenceTries || !pause(ctx, min(time.Duration(try)*50*time.Millisecond, time.Second)) {
+			return err
+		}
+	}
 }
+
+// fenceTries is how often a broker is asked that is about to know: half a minute.
+const fenceTries = 40
 
 // completed makes sure that transactions which are over have their markers. It
 // is called where the broker may have had an accident, with nothing under way.

@@ -69,7 +69,7 @@ func Start(t testing.TB) (brokers string, k *Kafka) {
 	if !Real(t) {
 		return startFake(t), &Kafka{}
 	}
-	k = &Kafka{script: scriptPath(t), dir: filepath.Join(t.TempDir(), "kafka")}
+	k = &Kafka{script: Script(t), dir: filepath.Join(t.TempDir(), "kafka")}
 	t.Cleanup(func() {
 		if t.Failed() {
 			k.logTail(t)
@@ -181,9 +181,9 @@ func startFake(t testing.TB) string {
 	return strings.Join(cluster.ListenAddrs(), ",")
 }
 
-// scriptPath finds deploy/local/kafka.sh from the module's root, upwards of the
+// Script finds deploy/local/kafka.sh from the module's root, upwards of the
 // directory in which go test runs a test: its package's.
-func scriptPath(t testing.TB) string {
+func Script(t testing.TB) string {
 	t.Helper()
 	wd, err := os.Getwd()
 	if err != nil {
