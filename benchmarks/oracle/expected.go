@@ -114,7 +114,7 @@ func columns(kind Kind, names ...string) []Column {
 func document(more ...[]Column) []Column {
 	out := slices.Concat(columns(Text, "system", "native_id"), columns(UUID, "account_id", "deal_id"))
 	out = append(out, slices.Concat(more...)...)
-	return slices.Concat(out, columns(Text, "currency"), columns(Time, "created_at"))
+	return slices.Concat(out, columns(Text, "currency"), columns(Time, "created_at"), columns(Bool, "complete"))
 }
 
 func lines(name, alias string) View {
@@ -138,7 +138,7 @@ func Views() []View {
 			columns(UUID, "account_id"),
 			columns(Text, "name", "crm_id", "subs_id", "erp_id"),
 			columns(List, "crm_ids", "subs_ids", "erp_ids"),
-			columns(Time, "updated_at"))},
+			columns(Time, "updated_at"), columns(Bool, "complete"))},
 		{Name: "identity_links", Key: row, Columns: slices.Concat(
 			columns(Text, "system", "native_id"), columns(UUID, "account_id"),
 			columns(Text, "rule"), columns(Time, "linked_at"),
@@ -147,19 +147,20 @@ func Views() []View {
 		// "service:1", "template:1") are optional. A product without a name
 		// has its template's, and so for the code; a service has its product's.
 		{Name: "products", Key: row, Columns: slices.Concat(
-			columns(Text, "system", "native_id", "code", "name", "kind?"))},
+			columns(Text, "system", "native_id", "code", "name", "kind?"), columns(Bool, "complete"))},
 		{Name: "opportunities", Key: row, Columns: document(
 			columns(Text, "state", "description", "phase?", "number?"), columns(Decimal, "amount"))},
 		{Name: "orders", Key: row, Columns: document(
-			columns(Text, "number", "state"), columns(Decimal, "net", "tax", "gross"), columns(Date, "order_date?"))},
+			columns(Text, "number", "state", "phase"), columns(Decimal, "net", "tax", "gross"), columns(Date, "order_date?"),
+			columns(Set, "flags"))},
 		{Name: "subscriptions", Key: row, Columns: document(
 			columns(Text, "number", "state", "phase?", "order_number?"),
-			columns(Date, "start_date", "end_date?"), columns(Decimal, "monthly_net"))},
+			columns(Date, "start_date", "end_date?"), columns(Decimal, "monthly_net"), columns(Set, "flags"))},
 		{Name: "invoices", Key: row, Columns: document(
 			columns(Text, "number", "kind", "state", "phase?", "reference?", "order_number?"),
-			columns(Date, "invoice_date"), columns(Decimal, "net", "tax", "gross", "paid"))},
+			columns(Date, "invoice_date"), columns(Decimal, "net", "tax", "gross", "paid", "unapplied"), columns(Set, "flags"))},
 		{Name: "payments", Key: row, Columns: document(
-			columns(Text, "invoice_native_id"), columns(Decimal, "amount"), columns(Date, "paid_on"))},
+			columns(Text, "invoice_native_id"), columns(Decimal, "amount"), columns(Date, "paid_on"), columns(Set, "flags"))},
 		lines("opportunity_lines", "opportunities_lines"),
 		lines("order_lines", "orders_lines"),
 		lines("subscription_lines", "subscriptions_lines"),
@@ -176,11 +177,13 @@ func Views() []View {
 				{Name: "approximate", Kind: Set, Source: "approximate_milestones"},
 				{Name: "is_approximate", Kind: Bool, Source: "approximate", Extra: true},
 			},
-			columns(Decimal, "amount"), columns(Text, "currency"))},
+			columns(List, "other_order_numbers", "other_subscription_numbers", "other_invoice_numbers"),
+			columns(Decimal, "amount", "billed", "paid", "credited"), columns(Text, "currency", "billing_currency"),
+			columns(Set, "flags"), columns(Bool, "complete"))},
 		// Days with neither pairs nor open deals have no row. Percentiles and
 		// max are NULL where count is 0.
 		{Name: "kpi_daily", Key: []string{"day", "metric"}, Columns: slices.Concat(
-			columns(Date, "day"), columns(Text, "metric"), columns(Integer, "count", "approximate", "open"),
+			columns(Date, "day"), columns(Text, "metric"), columns(Integer, "count", "approximate", "early", "incomplete", "open"),
 			columns(Float, "p50", "p90", "p99", "max"))},
 		{Name: "feed_health", Key: []string{"topic"}, Columns: slices.Concat(
 			columns(Text, "topic"), columns(Integer, "received", "repeated", "stale", "letters"))},

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -34,6 +35,8 @@ func dailyKPIs(deals []Row) []Row {
 	type line struct {
 		exact       []int64 // microseconds between start and end
 		approximate int64
+		early       int64 // the end came before its start
+		incomplete  int64
 		open        int64
 	}
 	out := []Row{}
@@ -53,14 +56,21 @@ func dailyKPIs(deals []Row) []Row {
 			start, errStart := time.Parse(timeForm, r[metric.start])
 			end, errEnd := time.Parse(timeForm, r[metric.end])
 			marked := strings.Split(r["approximate"], ",")
+			if metric.end == "invoiced_at" && slices.Contains(strings.Split(r["flags"], ","), "void_invoice") {
+				errEnd = errors.New("void")
+			}
 			switch {
 			case errStart != nil: // no start
 			case errEnd != nil:
 				if r["stage"] != "lost" {
 					on(start).open++
 				}
+			case r["complete"] == "false":
+				on(end).incomplete++
 			case slices.Contains(marked, metric.start) || slices.Contains(marked, metric.end):
 				on(end).approximate++
+			case end.Before(start):
+				on(end).early++
 			default:
 				l := on(end)
 				l.exact = append(l.exact, end.UnixMicro()-start.UnixMicro())
@@ -72,6 +82,8 @@ func dailyKPIs(deals []Row) []Row {
 				"day": day, "metric": metric.name,
 				"count":       strconv.Itoa(len(l.exact)),
 				"approximate": strconv.FormatInt(l.approximate, 10),
+				"early":       strconv.FormatInt(l.early, 10),
+				"incomplete":  strconv.FormatInt(l.incomplete, 10),
 				"open":        strconv.FormatInt(l.open, 10),
 			}
 			if n := len(l.exact); n > 0 {

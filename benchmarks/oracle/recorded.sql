@@ -41,7 +41,8 @@ SELECT account AS account_id,
     if(countIf(system = 'erp') = 0, NULL, toString(minIf(toUInt64(id), system = 'erp'))) AS erp_id,
     arrayStringConcat(arrayMap(x -> toString(x), arraySort(groupArrayIf(toUInt64(assumeNotNull(id)), system = 'crm'))), ',') AS crm_ids,
     arrayStringConcat(arrayMap(x -> toString(x), arraySort(groupArrayIf(toUInt64(assumeNotNull(id)), system = 'subs'))), ',') AS subs_ids,
-    arrayStringConcat(arrayMap(x -> toString(x), arraySort(groupArrayIf(toUInt64(assumeNotNull(id)), system = 'erp'))), ',') AS erp_ids
+    arrayStringConcat(arrayMap(x -> toString(x), arraySort(groupArrayIf(toUInt64(assumeNotNull(id)), system = 'erp'))), ',') AS erp_ids,
+    'true' AS complete
 FROM scratch.members GROUP BY account;
 
 -- view: identity_links
@@ -63,11 +64,11 @@ FROM scratch.subs_sale_subscription_service AS s
 LEFT JOIN scratch.products AS p ON p.system = 'subs' AND p.id = s.product;
 
 -- view: products
-SELECT system, id AS native_id, code, name, 'product' AS kind, NULL AS _optional FROM scratch.products
-UNION ALL SELECT 'subs', concat('service:', id), code, name, 'service', 'true' FROM scratch.services
-UNION ALL SELECT 'crm', concat('template:', id), code, name, 'template', 'true' FROM scratch.crm_product_template
-UNION ALL SELECT 'subs', concat('template:', id), code, name, 'template', 'true' FROM scratch.subs_product_template
-UNION ALL SELECT 'erp', concat('template:', id), code, name, 'template', 'true' FROM scratch.erp_product_template;
+SELECT system, id AS native_id, code, name, 'product' AS kind, 'true' AS complete, NULL AS _optional FROM scratch.products
+UNION ALL SELECT 'subs', concat('service:', id), code, name, 'service', 'true', 'true' FROM scratch.services
+UNION ALL SELECT 'crm', concat('template:', id), code, name, 'template', 'true', 'true' FROM scratch.crm_product_template
+UNION ALL SELECT 'subs', concat('template:', id), code, name, 'template', 'true', 'true' FROM scratch.subs_product_template
+UNION ALL SELECT 'erp', concat('template:', id), code, name, 'template', 'true', 'true' FROM scratch.erp_product_template;
 
 -- table: opportunities
 SELECT o.id AS id, if(o.party IS NULL, NULL, coalesce(m.account, concat('crm/party/', o.party))) AS account,
@@ -79,7 +80,7 @@ LEFT JOIN scratch.members AS m ON m.system = 'crm' AND m.id = o.party;
 
 -- view: opportunities
 SELECT 'crm' AS system, id AS native_id, account AS account_id, deal AS deal_id, state, phase, number, description,
-    toString(amount) AS amount, currency
+    toString(amount) AS amount, currency, 'true' AS complete
 FROM scratch.opportunities;
 
 -- table: orders
@@ -87,8 +88,8 @@ SELECT s.id AS id, if(s.party IS NULL, NULL, coalesce(m.account, concat('crm/par
     if(match(coalesce(s.origin, ''), '^sale\\.opportunity,[0-9]+$'), concat('crm/opportunity/', extract(coalesce(s.origin, ''), '([0-9]+)$')), NULL) AS deal,
     s.state AS state, s.number AS number, toDecimal128(s.untaxed_amount_cache, 9) AS net, toDecimal128(s.tax_amount_cache, 9) AS tax,
     toDecimal128(s.total_amount_cache, 9) AS gross, c.code AS currency, s.sale_date AS order_date,
-    if(lower(trim(coalesce(s.state, ''))) IN ('abandoned', 'aborted', 'annulled', 'cancel', 'canceled', 'cancelled', 'declined', 'deleted', 'expired',
-        'lost', 'refused', 'rejected', 'revoked', 'void', 'voided', 'withdrawn'), 2, 0) AS standing,
+    multiIf(s.state IN ('draft', 'quotation'), 'draft', s.state IN ('confirmed', 'processing'), 'confirmed', s.state IN ('cancel', 'cancelled'), 'cancelled', s.state) AS phase,
+    multiIf(phase = 'draft', 1, phase = 'cancelled', 2, 0) AS standing,
     tuple(standing, toInt64(b.at), toUInt64(s.id)) AS preference
 FROM scratch.crm_sale_sale AS s
 INNER JOIN scratch.born AS b ON b.of = 'crm.sale_sale' AND b.id = s.id
@@ -96,7 +97,7 @@ LEFT JOIN scratch.members AS m ON m.system = 'crm' AND m.id = s.party
 LEFT JOIN scratch.currencies AS c ON c.id = s.currency;
 
 -- view: orders
-SELECT 'crm' AS system, id AS native_id, account AS account_id, deal AS deal_id, number, state,
+SELECT 'crm' AS system, id AS native_id, account AS account_id, deal AS deal_id, number, state, phase, '' AS flags, 'true' AS complete,
     toString(net) AS net, toString(tax) AS tax, toString(gross) AS gross, currency, order_date
 FROM scratch.orders;
 
@@ -131,7 +132,7 @@ LEFT JOIN (
 -- view: subscriptions
 SELECT 'subs' AS system, s.id AS native_id, s.account AS account_id, d.deal AS deal_id, s.number AS number, s.state AS state,
     s.phase AS phase, s.order_number AS order_number, s.start_date AS start_date, s.end_date AS end_date,
-    toString(s.monthly_net) AS monthly_net, s.currency AS currency
+    toString(s.monthly_net) AS monthly_net, s.currency AS currency, '' AS flags, 'true' AS complete
 FROM scratch.subscriptions AS s
 LEFT JOIN scratch.ordered AS d ON d.account = s.account AND d.number = s.order_number;
 
@@ -147,7 +148,7 @@ SELECT i.id AS id, if(i.party IS NULL, NULL, coalesce(m.account, concat('erp/par
     i.state AS state,
     multiIf(i.state = 'posted', 'posted', i.state = 'paid', 'paid', i.state = 'cancelled', 'cancelled', 'draft') AS phase,
     i.number AS number, i.invoice_date AS invoice_date, i.reference AS reference, i.description AS order_number,
-    if(coalesce(l.credits, 0) > 0, 'credit_note', 'invoice') AS kind,
+    if(coalesce(l.credits, 0) > 0 OR gross < 0, 'credit_note', 'invoice') AS kind,
     coalesce(l.net, toDecimal128(0, 9)) AS net, coalesce(t.tax, toDecimal128(0, 9)) AS tax,
     coalesce(l.net, toDecimal128(0, 9)) + coalesce(t.tax, toDecimal128(0, 9)) AS gross,
     coalesce(l.items, 0) + coalesce(t.items, 0) AS items, c.code AS currency,
@@ -184,22 +185,36 @@ FROM scratch.`erp_account_invoice-account_move_line` AS k
 INNER JOIN scratch.invoice_heads AS i ON i.id = k.invoice
 LEFT JOIN scratch.booked AS b ON b.line = k.line AND b.account = i.account;
 
+-- A payment whose entry line is not known leaves nobody the sum.
 -- table: invoices
-SELECT i.*, coalesce(p.paid, toDecimal128(0, 9)) AS paid
+SELECT i.*, coalesce(p.unknown, 0) = 0 AS complete,
+    if(complete, coalesce(p.paid, toDecimal128(0, 9)), NULL) AS paid,
+    multiIf(NOT complete, NULL, i.kind = 'credit_note' OR i.standing = 1, toDecimal128(0, 9), i.standing = 2, paid,
+            i.items > 0 AND paid > i.gross, paid - i.gross, toDecimal128(0, 9)) AS unapplied,
+    arrayStringConcat(arraySort(arrayFilter(x -> x != '', [
+        if(i.kind = 'invoice' AND i.standing = 2 AND paid > 0, 'void_paid', ''),
+        if(i.kind = 'invoice' AND i.standing = 0 AND unapplied > 0, 'overpaid', ''),
+        if(i.kind = 'invoice' AND i.standing = 1 AND coalesce(p.positive, 0) > 0, 'paid_before', ''),
+        if(i.kind = 'credit_note' AND i.gross > 0, 'positive_credit', '')])), ',') AS flags
 FROM scratch.invoice_heads AS i
-LEFT JOIN (SELECT invoice, toDecimal128(sum(amount), 9) AS paid FROM scratch.payments GROUP BY invoice) AS p ON p.invoice = i.id;
+LEFT JOIN (
+    SELECT invoice, toDecimal128(sum(amount), 9) AS paid, countIf(amount IS NULL) AS unknown, countIf(amount > 0) AS positive FROM scratch.payments GROUP BY invoice
+) AS p ON p.invoice = i.id;
 
 -- view: invoices
 SELECT 'erp' AS system, i.id AS native_id, i.account AS account_id, d.deal AS deal_id, i.number AS number, i.kind AS kind, i.state AS state, i.phase AS phase,
     i.reference AS reference, i.order_number AS order_number, i.invoice_date AS invoice_date,
-    toString(i.net) AS net, toString(i.tax) AS tax, toString(i.gross) AS gross, toString(i.paid) AS paid, i.currency AS currency
+    toString(i.net) AS net, toString(i.tax) AS tax, toString(i.gross) AS gross, toString(i.paid) AS paid, toString(i.unapplied) AS unapplied,
+    i.currency AS currency, i.flags AS flags, if(i.complete, 'true', 'false') AS complete
 FROM scratch.invoices AS i
 LEFT JOIN scratch.ordered AS d ON d.account = i.account AND d.number = i.order_number;
 
 -- view: payments
 SELECT 'erp' AS system, p.id AS native_id, p.account AS account_id, d.deal AS deal_id, p.invoice AS invoice_native_id,
-    toString(p.amount) AS amount, p.paid_on AS paid_on, p.currency AS currency
+    toString(p.amount) AS amount, p.paid_on AS paid_on, p.currency AS currency,
+    if(i.kind = 'invoice' AND i.standing = 2, 'unapplied', '') AS flags, if(p.amount IS NULL, 'false', 'true') AS complete
 FROM scratch.payments AS p
+INNER JOIN scratch.invoice_heads AS i ON i.id = p.invoice
 LEFT JOIN scratch.ordered AS d ON d.account = p.account AND d.number = p.order_number;
 
 -- view: opportunity_lines
@@ -244,50 +259,95 @@ FROM scratch.deal_orders AS d
 INNER JOIN scratch.ordered AS n ON n.account = d.account AND n.number = d.number AND n.deal = d.deal
 GROUP BY d.deal, d.account, d.number;
 
--- table: deal_subscription
-SELECT d.deal AS deal, tupleElement(argMin(tuple(s.id, s.number, s.phase), s.preference) AS best, 1) AS id,
-    tupleElement(best, 2) AS number, tupleElement(best, 3) AS phase
+-- table: deal_subscriptions
+SELECT d.deal AS deal, s.id AS id, s.number AS number, s.phase AS phase, d.counts AS counts, s.preference AS preference
 FROM scratch.deal_numbers AS d
-INNER JOIN scratch.subscriptions AS s ON s.order_number = d.number AND s.account = d.account
-WHERE d.counts GROUP BY d.deal;
+INNER JOIN scratch.subscriptions AS s ON s.order_number = d.number AND s.account = d.account;
 
--- table: deal_bills
-SELECT d.deal AS deal, i.id AS id, i.number AS number, i.standing AS standing, i.preference AS preference, i.gross AS gross, i.paid AS paid, i.items AS items
+-- table: deal_subscription
+SELECT d.deal AS deal, tupleElement(argMin(tuple(d.id, d.number, d.phase), d.preference) AS best, 1) AS id,
+    tupleElement(best, 2) AS number, tupleElement(best, 3) AS phase
+FROM scratch.deal_subscriptions AS d WHERE d.counts GROUP BY d.deal;
+
+-- table: deal_invoices
+SELECT d.deal AS deal, d.counts AS counts, i.id AS id, i.number AS number, i.kind AS kind, i.standing AS standing, i.preference AS preference,
+    i.gross AS gross, i.paid AS paid, i.items AS items, i.currency AS currency, i.complete AS complete
 FROM scratch.deal_numbers AS d
-INNER JOIN scratch.invoices AS i ON i.order_number = d.number AND i.account = d.account
-WHERE d.counts AND i.kind = 'invoice';
+INNER JOIN scratch.invoices AS i ON i.order_number = d.number AND i.account = d.account;
 
 -- table: deal_bill
-SELECT d.deal AS deal, tupleElement(argMin(tuple(d.id, d.number), d.preference) AS best, 1) AS id, tupleElement(best, 2) AS number
-FROM scratch.deal_bills AS d GROUP BY d.deal;
+SELECT d.deal AS deal, tupleElement(argMin(tuple(d.id, d.number, d.standing), d.preference) AS best, 1) AS id, tupleElement(best, 2) AS number, tupleElement(best, 3) AS standing
+FROM scratch.deal_invoices AS d WHERE d.counts AND d.kind = 'invoice' GROUP BY d.deal;
 
--- table: billed
-SELECT deal, max(standing = 0) AS booked, max(paid > 0) AS partly, min(standing = 0 AND items > 0 AND paid >= gross) AS settled,
-    arrayStringConcat(arraySort(groupArray(assumeNotNull(id))), ',') AS bills
-FROM scratch.deal_bills WHERE standing < 2 GROUP BY deal;
+-- table: weights
+SELECT d.*, d.kind = 'invoice' AND d.standing < 2 AS live, d.kind = 'credit_note' AND d.standing = 0 AS credits,
+    if(d.paid IS NULL, NULL, greatest(d.gross - d.paid, toDecimal128(0, 9))) AS open
+FROM scratch.deal_invoices AS d WHERE d.counts;
 
--- table: credited
-SELECT DISTINCT d.deal AS deal
-FROM scratch.deal_numbers AS d
-INNER JOIN scratch.invoices AS i ON i.order_number = d.number AND i.account = d.account
-WHERE d.counts AND i.kind = 'credit_note' AND i.standing = 0;
+-- table: sums
+SELECT d.deal AS deal, countIf(d.live) AS bills, countIf(d.live AND d.standing = 0) AS booked, countIf(d.live AND d.standing = 0 AND d.items > 0) AS ready,
+    countIf(d.live AND d.paid > 0) AS partly, countIf(d.live AND d.paid IS NULL) AS unknown, countIf((d.live OR d.credits) AND NOT d.complete) = 0 AS complete,
+    toDecimal128(sumIf(d.gross, d.live AND d.standing = 0), 9) AS billed, toDecimal128(sumIf(abs(d.gross), d.credits), 9) AS credited,
+    toDecimal128(sumIf(coalesce(d.paid, toDecimal128(0, 9)), d.live), 9) AS paid, toDecimal128(sumIf(coalesce(d.open, toDecimal128(0, 9)), d.live), 9) AS open,
+    anyIf(d.currency, d.live OR d.credits) AS currency,
+    arrayStringConcat(arraySort(groupArrayIf(assumeNotNull(d.id), d.live)), ',') AS live_ids,
+    arrayStringConcat(arraySort(groupArrayIf(assumeNotNull(d.id), d.credits)), ',') AS credit_ids
+FROM scratch.weights AS d GROUP BY d.deal;
+
+-- table: weighed
+SELECT s.*, s.bills > 0 AND s.ready = s.bills AND s.billed > 0 AND s.credited >= s.billed AS undone,
+    s.bills > 0 AND s.ready = s.bills AND s.unknown = 0 AND s.open <= s.credited AS settled
+FROM scratch.sums AS s;
+
+-- The numbers of the documents that a deal does not show, those that count first.
+-- table: other_orders
+SELECT d.deal AS deal, arrayStringConcat(arrayMap(x -> x.2, arraySort(groupArray(tuple(d.preference, assumeNotNull(d.number))))), ',') AS numbers
+FROM scratch.deal_orders AS d INNER JOIN scratch.deal_order AS o ON o.deal = d.deal
+WHERE d.id != o.id AND d.number != '' GROUP BY d.deal;
+
+-- table: other_subscriptions
+SELECT d.deal AS deal, arrayStringConcat(arrayMap(x -> x.3, arraySort(groupArray(tuple(NOT d.counts, d.preference, assumeNotNull(d.number))))), ',') AS numbers
+FROM scratch.deal_subscriptions AS d LEFT JOIN scratch.deal_subscription AS o ON o.deal = d.deal
+WHERE (o.id IS NULL OR d.id != o.id) AND d.number != '' GROUP BY d.deal;
+
+-- table: other_invoices
+SELECT d.deal AS deal, arrayStringConcat(arrayMap(x -> x.3, arraySort(groupArray(tuple(NOT d.counts, d.preference, assumeNotNull(d.number))))), ',') AS numbers
+FROM scratch.deal_invoices AS d LEFT JOIN scratch.deal_bill AS o ON o.deal = d.deal
+WHERE d.kind = 'invoice' AND (o.id IS NULL OR d.id != o.id) AND d.number != '' GROUP BY d.deal;
+
+-- table: dead_order_billed
+SELECT DISTINCT d.deal AS deal FROM scratch.deal_invoices AS d WHERE NOT d.counts AND d.kind = 'invoice' AND d.standing = 0;
+
+-- The flags of a deal's invoices come with its times.
+-- table: deal_flags
+SELECT d.deal AS deal, arrayStringConcat(arraySort(groupArray(assumeNotNull(d.id))), ',') AS ids
+FROM scratch.deal_invoices AS d WHERE d.counts GROUP BY d.deal;
 
 -- view: deals
 SELECT o.deal AS deal_id, o.account AS account_id, o.id AS opportunity_native_id,
     s.number AS order_number, u.number AS subscription_number, i.number AS invoice_number,
+    coalesce(os.numbers, '') AS other_order_numbers, coalesce(ou.numbers, '') AS other_subscription_numbers, coalesce(oi.numbers, '') AS other_invoice_numbers,
     multiIf(o.phase = 'lost', 'lost',
-            c.deal IS NOT NULL, 'credited',
+            b.undone, 'credited',
             b.settled, 'paid',
-            b.partly, 'partly_paid',
-            b.booked, 'invoiced',
+            b.partly > 0, 'partly_paid',
+            b.booked > 0, 'invoiced',
             u.phase = 'active', 'activated',
             o.phase = 'won', 'won',
             'opened') AS stage,
     toString(o.amount) AS amount, o.currency AS currency,
-    s.id AS _order, u.id AS _subscription, i.id AS _invoice, b.bills AS _bills
+    toString(coalesce(b.billed, 0)) AS billed, if(coalesce(b.unknown, 0) > 0, NULL, toString(coalesce(b.paid, 0))) AS paid, toString(coalesce(b.credited, 0)) AS credited,
+    nullIf(b.currency, '') AS billing_currency,
+    arrayStringConcat(arrayFilter(x -> x != '', [if(x.deal IS NOT NULL, 'dead_order_billed', ''), if(i.standing = 2, 'void_invoice', '')]), ',') AS flags,
+    if(coalesce(b.complete, true), 'true', 'false') AS complete,
+    u.id AS _subscription, i.id AS _invoice, b.live_ids AS _bills, if(b.undone, '', b.credit_ids) AS _credits, f.ids AS _invoices
 FROM scratch.opportunities AS o
 LEFT JOIN scratch.deal_order AS s ON s.deal = o.deal
 LEFT JOIN scratch.deal_subscription AS u ON u.deal = o.deal
 LEFT JOIN scratch.deal_bill AS i ON i.deal = o.deal
-LEFT JOIN scratch.billed AS b ON b.deal = o.deal
-LEFT JOIN scratch.credited AS c ON c.deal = o.deal;
+LEFT JOIN scratch.weighed AS b ON b.deal = o.deal
+LEFT JOIN scratch.other_orders AS os ON os.deal = o.deal
+LEFT JOIN scratch.other_subscriptions AS ou ON ou.deal = o.deal
+LEFT JOIN scratch.other_invoices AS oi ON oi.deal = o.deal
+LEFT JOIN scratch.dead_order_billed AS x ON x.deal = o.deal
+LEFT JOIN scratch.deal_flags AS f ON f.deal = o.deal;

@@ -49,6 +49,7 @@ crm.sale_opportunity id=6 party=2 state=won number=6 description=d amount=1
 crm.sale_opportunity id=7 party=2 state=won number=7 description=d amount=1
 crm.sale_opportunity id=8 party=2 state=won number=8 description=d amount=1
 crm.sale_opportunity id=9 party=2 state=won number=9 description=d amount=1
+crm.sale_opportunity id=10 party=1 state=won number=10 description=d amount=1
 crm.sale_opportunity_line id=1 opportunity=1 product=1 quantity=2
 crm.sale_opportunity_line id=2 opportunity=70 product=1 quantity=2
 crm.sale_sale id=9 party=1 origin=sale.opportunity,1 state=done number=S9 untaxed_amount_cache=100 tax_amount_cache=20.0 total_amount_cache=120.00 currency=1 sale_date=2026-01-02
@@ -60,6 +61,7 @@ crm.sale_sale id=14 party=2 origin=sale.opportunity,7 state=done number=S14 unta
 crm.sale_sale id=15 party=2 origin=sale.opportunity,8 state=done number=S15 untaxed_amount_cache=- tax_amount_cache=- total_amount_cache=- currency=1 sale_date=-
 crm.sale_sale id=16 party=2 origin=sale.opportunity,9 state=cancelled number=S16 untaxed_amount_cache=- tax_amount_cache=- total_amount_cache=- currency=1 sale_date=-
 crm.sale_sale id=18 party=2 origin=sale.opportunity,9 state=done number=S18 untaxed_amount_cache=- tax_amount_cache=- total_amount_cache=- currency=1 sale_date=-
+crm.sale_sale id=19 party=1 origin=sale.opportunity,10 state=done number=S19 untaxed_amount_cache=- tax_amount_cache=- total_amount_cache=- currency=1 sale_date=-
 crm.sale_sale id=17 party=2 origin=sale.opportunity,9 state=done number=S17 untaxed_amount_cache=- tax_amount_cache=- total_amount_cache=- currency=1 sale_date=-
 crm.sale_line id=1 sale=9 product=1 quantity=0.5 unit_price=49.90
 subs.sale_subscription id=2 party=1 reference=S9 state=closed number=B2 start_date=2026-01-01 end_date=- currency=1
@@ -77,6 +79,10 @@ erp.account_invoice id=14 party=1 state=posted number=I14 invoice_date=2026-02-0
 erp.account_invoice id=15 party=8 state=posted number=I15 invoice_date=2026-02-01 reference=- description=S16 currency=1
 erp.account_invoice id=16 party=8 state=posted number=I16 invoice_date=2026-02-01 reference=- description=S17 currency=1
 erp.account_invoice id=17 party=8 state=posted number=I17 invoice_date=2026-02-01 reference=- description=S18 currency=1
+erp.account_invoice id=18 party=8 state=posted number=I18 invoice_date=2026-02-01 reference=- description=S17 currency=1
+erp.account_invoice id=19 party=1 state=cancelled number=I19 invoice_date=2026-02-01 reference=- description=S19 currency=1
+erp.account_invoice_line id=9 invoice=18 product=1 quantity=-2 unit_price=1 origin=-
+erp.account_invoice_line id=10 invoice=19 product=1 quantity=8 unit_price=1 origin=-
 erp.account_invoice_line id=7 invoice=16 product=1 quantity=1 unit_price=3 origin=-
 erp.account_invoice_line id=8 invoice=17 product=1 quantity=1 unit_price=4 origin=-
 erp.account_invoice_line id=1 invoice=10 product=1 quantity=10 unit_price=10 origin=-
@@ -93,11 +99,13 @@ erp.account_move_line id=1 move=1 party=- debit=50 credit=0
 erp.account_move_line id=2 move=1 party=1 debit=0 credit=50.50
 erp.account_move_line id=3 move=2 party=9 debit=0 credit=70
 erp.account_move_line id=4 move=3 party=1 debit=0 credit=3
+erp.account_move_line id=6 move=3 party=1 debit=0 credit=8
 erp.account_move_line id=5 move=4 party=1 debit=0 credit=3
 erp.account_invoice-account_move_line id=1 invoice=10 line=2
 erp.account_invoice-account_move_line id=2 invoice=10 line=3
 erp.account_invoice-account_move_line id=3 invoice=12 line=4
 erp.account_invoice-account_move_line id=4 invoice=10 line=5
+erp.account_invoice-account_move_line id=6 invoice=19 line=6
 erp.account_invoice-account_move_line id=5 invoice=98 line=5
 `
 
@@ -167,8 +175,12 @@ func TestRowsBySQL(t *testing.T) {
 		{"subscriptions", "subs/10", "monthly_net=0 phase=active"},
 		{"subscriptions", "subs/11", "deal_id=- account_id=" + id("crm/party/99")},
 		{"subscription_lines", "subs/2/1", "product_code=T"},
-		{"invoices", "erp/10", "net=100 tax=20 gross=120 paid=50.5 kind=invoice account_id=" + id("crm/party/1") + " deal_id=" + id("crm/opportunity/1")},
-		{"invoices", "erp/13", "kind=credit_note gross=-3 paid=0"},
+		{"invoices", "erp/10", "net=100 tax=20 gross=120 paid=- complete=false kind=invoice account_id=" + id("crm/party/1") + " deal_id=" + id("crm/opportunity/1")},
+		{"invoices", "erp/13", "kind=credit_note gross=-3 paid=0 unapplied=0 flags="},
+		// A total below zero is a credit whatever it names.
+		{"invoices", "erp/18", "kind=credit_note gross=-2"},
+		{"invoices", "erp/19", "kind=invoice paid=8 unapplied=8 flags=void_paid"},
+		{"payments", "erp/6", "amount=8 flags=unapplied complete=true"},
 		{"invoices", "erp/14", "net=0 tax=0 gross=0 paid=0"},
 		{"invoice_lines", "erp/99/6", ""},
 		// Paid under another account, without an entry, of no invoice.
@@ -177,11 +189,13 @@ func TestRowsBySQL(t *testing.T) {
 		{"payments", "erp/4", "amount=- paid_on=-"},
 		{"payments", "erp/5", ""},
 		// What is in force, then the eldest.
-		{"deals", id("crm/opportunity/1"), "order_number=S9 subscription_number=B10 invoice_number=I10 stage=partly_paid"},
-		{"deals", id("crm/opportunity/9"), "order_number=S18 invoice_number=I16 stage=invoiced _bills=16,17"},
-		{"deals", id("crm/opportunity/2"), "order_number=S11 invoice_number=I12 stage=credited amount=100"},
+		{"deals", id("crm/opportunity/1"), "order_number=S9 subscription_number=B10 invoice_number=I10 stage=invoiced other_order_numbers=S10 other_subscription_numbers=B2 other_invoice_numbers=I11 billed=121 paid=- complete=false"},
+		{"deals", id("crm/opportunity/9"), "order_number=S18 invoice_number=I16 stage=invoiced _bills=16,17 other_order_numbers=S17,S16 other_invoice_numbers=I17,I15 billed=7 paid=0 credited=2 flags=dead_order_billed"},
+		{"deals", id("crm/opportunity/2"), "order_number=S11 invoice_number=I12 stage=credited amount=100 billed=3 paid=3 credited=3 flags="},
 		{"deals", id("crm/opportunity/3"), "order_number=- stage=opened amount=- account_id=-"},
 		{"deals", id("crm/opportunity/5"), "stage=lost invoice_number=I14"},
+		// A void bill is no claim, and what was paid for it is nobody's yet.
+		{"deals", id("crm/opportunity/10"), "invoice_number=I19 stage=won billed=0 paid=0 flags=void_invoice"},
 		// The order is another customer's; the subscription is another's.
 		{"deals", id("crm/opportunity/6"), "order_number=- stage=won"},
 		{"deals", id("crm/opportunity/7"), "order_number=S14 subscription_number=- stage=won"},

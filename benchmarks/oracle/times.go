@@ -46,6 +46,11 @@ func (t timing) add() error {
 	if err := t.accountsUpdated(); err != nil {
 		return err
 	}
+	for _, r := range t.rows["invoices"] {
+		if err := t.paidBefore(r); err != nil {
+			return fmt.Errorf("invoice %s: %w", r["native_id"], err)
+		}
+	}
 	for _, r := range t.rows["deals"] {
 		if err := t.deal(r); err != nil {
 			return fmt.Errorf("deal of opportunity %s: %w", r["opportunity_native_id"], err)
@@ -245,7 +250,7 @@ func (t timing) deal(r Row) error {
 		times["invoiced_at"] = l.milestone(t.posted, "posted", "paid")
 	}
 	if bills := r["_bills"]; bills != "" {
-		if times["paid_at"], err = t.paid(strings.Split(bills, ",")); err != nil {
+		if times["paid_at"], err = t.paid(strings.Split(bills, ","), split(r["_credits"])); err != nil {
 			return err
 		}
 	}
@@ -258,36 +263,102 @@ func (t timing) deal(r Row) error {
 	}
 	slices.Sort(approximate)
 	r["approximate"] = strings.Join(approximate, ",")
+	flags := split(r["flags"])
+	for _, invoice := range t.rows["invoices"] {
+		if slices.Contains(split(r["_invoices"]), invoice["native_id"]) {
+			flags = append(flags, split(invoice["flags"])...)
+		}
+	}
+	if earlier(times["activated_at"], times["won_at"]) {
+		flags = append(flags, "activated_before")
+	}
+	if earlier(times["invoiced_at"], times["activated_at"]) {
+		flags = append(flags, "invoiced_before")
+	}
+	slices.Sort(flags)
+	r["flags"] = strings.Join(slices.Compact(flags), ",")
+	return nil
+}
+
+// split takes a list apart; an empty text is an empty list.
+func split(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, ",")
+}
+
+// earlier tells whether one moment is surely before another.
+func earlier(a, b moment) bool {
+	return !a.isZero() && !b.isZero() && !a.approximate && !b.approximate && a.micros < b.micros
+}
+
+// paidBefore flags an invoice in force that has a payment from before it was
+// booked; a draft with one is flagged already.
+func (t timing) paidBefore(r Row) error {
+	if r["kind"] != "invoice" || r["phase"] != "posted" && r["phase"] != "paid" {
+		return nil
+	}
+	l, err := t.life("erp.account_invoice", r["native_id"])
+	if err != nil {
+		return err
+	}
+	booked := l.milestone(written, "posted", "paid")
+	for _, p := range t.rows["payments"] {
+		amount, ok := new(big.Rat).SetString(p["amount"])
+		if p["invoice_native_id"] != r["native_id"] || !ok || amount.Sign() <= 0 {
+			continue
+		}
+		link, err := t.life(paymentTable, p["native_id"])
+		if err != nil {
+			return err
+		}
+		if earlier(link.created(), booked) {
+			flags := append(split(r["flags"]), "paid_before")
+			slices.Sort(flags)
+			r["flags"] = strings.Join(flags, ",")
+			return nil
+		}
+	}
 	return nil
 }
 
 // paid returns when the payments of a deal's live bills, in the order in which
-// they were committed, had covered each bill's gross amount. A bill without a
-// line or tax row is never covered.
-func (t timing) paid(bills []string) (moment, error) {
+// they were committed, had covered all of them, but for what was credited by
+// then. A bill without a line or tax row is never covered.
+func (t timing) paid(bills, credits []string) (moment, error) {
+	type event struct {
+		at     moment
+		bill   string // "": a credit
+		amount *big.Rat
+	}
 	due := map[string]*big.Rat{}
+	var events []event
 	for _, r := range t.rows["invoices"] {
-		if !slices.Contains(bills, r["native_id"]) {
+		isBill, isCredit := slices.Contains(bills, r["native_id"]), slices.Contains(credits, r["native_id"])
+		if !isBill && !isCredit {
 			continue
 		}
 		gross, ok := new(big.Rat).SetString(r["gross"])
 		if !ok {
 			return moment{}, fmt.Errorf("invoice %s: gross amount %q is no number", r["native_id"], r["gross"])
 		}
+		if isCredit {
+			l, err := t.life("erp.account_invoice", r["native_id"])
+			if err != nil {
+				return moment{}, err
+			}
+			events = append(events, event{at: l.milestone(written, "posted", "paid"), amount: gross.Abs(gross)})
+			continue
+		}
 		due[r["native_id"]] = gross
-		if !t.itemised(r["native_id"]) {
+		if !t.itemised(r["native_id"]) || r["paid"] == "" {
 			return moment{}, nil
 		}
 	}
 	if len(due) != len(bills) {
 		return moment{}, fmt.Errorf("of the bills %v only %d are among the invoices", bills, len(due))
 	}
-	type payment struct {
-		at     moment
-		bill   string
-		amount *big.Rat
-	}
-	var payments []payment
 	for _, r := range t.rows["payments"] {
 		if due[r["invoice_native_id"]] == nil || r["amount"] == "" {
 			continue
@@ -300,19 +371,25 @@ func (t timing) paid(bills []string) (moment, error) {
 		if !ok {
 			return moment{}, fmt.Errorf("payment %s: amount %q is no number", r["native_id"], r["amount"])
 		}
-		payments = append(payments, payment{at: l.created(), bill: r["invoice_native_id"], amount: amount})
+		events = append(events, event{at: l.created(), bill: r["invoice_native_id"], amount: amount})
 	}
-	slices.SortFunc(payments, func(a, b payment) int { return cmp.Compare(a.at.micros, b.at.micros) })
-	for _, p := range payments {
-		due[p.bill].Sub(due[p.bill], p.amount)
-		open := 0
+	slices.SortStableFunc(events, func(a, b event) int { return cmp.Compare(a.at.micros, b.at.micros) })
+	paid, credited := new(big.Rat), new(big.Rat)
+	for _, e := range events {
+		if e.bill == "" {
+			credited.Add(credited, e.amount)
+		} else {
+			paid.Add(paid, e.amount)
+			due[e.bill].Sub(due[e.bill], e.amount)
+		}
+		open := new(big.Rat)
 		for _, rest := range due {
 			if rest.Sign() > 0 {
-				open++
+				open.Add(open, rest)
 			}
 		}
-		if open == 0 {
-			return p.at, nil
+		if paid.Sign() > 0 && open.Cmp(credited) <= 0 {
+			return e.at, nil
 		}
 	}
 	return moment{}, nil

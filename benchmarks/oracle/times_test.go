@@ -101,7 +101,7 @@ func TestPaidAt(t *testing.T) {
 			"erp.account_invoice_line": {"1": of(1), "2": of(2), "3": of(3)},
 		}},
 		rows: Expected{
-			"invoices": {{"native_id": "1", "kind": "invoice", "gross": "100"}, {"native_id": "2", "kind": "invoice", "gross": "100.01"}, {"native_id": "3", "gross": "99"}, {"native_id": "4", "gross": "0"}},
+			"invoices": {{"native_id": "1", "gross": "100", "paid": "110"}, {"native_id": "2", "gross": "100.01", "paid": "100"}, {"native_id": "3", "gross": "99", "paid": "99"}, {"native_id": "4", "gross": "0", "paid": "0"}},
 			"payments": {
 				{"native_id": "1", "invoice_native_id": "1", "amount": "10"},
 				{"native_id": "2", "invoice_native_id": "1", "amount": "60"},
@@ -120,12 +120,12 @@ func TestPaidAt(t *testing.T) {
 		{[]string{"1", "3"}, 0}, // one is open
 		{[]string{"4"}, 0},      // a bill of nothing
 	} {
-		if got, err := ti.paid(c.bills); err != nil || got != (moment{micros: c.at}) {
+		if got, err := ti.paid(c.bills, nil); err != nil || got != (moment{micros: c.at}) {
 			t.Errorf("%v are paid at %v, %v; want %d", c.bills, got, err, c.at)
 		}
 	}
 	ti.rows["payments"] = append(ti.rows["payments"], Row{"native_id": "4", "invoice_native_id": "3", "amount": "99"})
-	if got, err := ti.paid([]string{"1", "3"}); err != nil || got != (moment{micros: 800}) {
+	if got, err := ti.paid([]string{"1", "3"}, nil); err != nil || got != (moment{micros: 800}) {
 		t.Errorf("two bills are paid at %v, %v", got, err)
 	}
 }
@@ -143,7 +143,7 @@ func TestDailyKPIs(t *testing.T) {
 	want := []string{
 		"2026-01-02 quote_to_activation 2 1 0 86401.5 86401.5 86401.5 86401.5",
 		"2026-01-03 quote_to_activation 0 0 1    ",
-		"2026-01-05 quote_to_activation 1 0 0 -1.75 -1.75 -1.75 -1.75",
+		"2026-01-05 quote_to_activation 0 0 0    ",
 		"2026-01-02 invoice_lag 0 0 3    ",
 		"2026-01-05 invoice_lag 0 0 1    ",
 	}

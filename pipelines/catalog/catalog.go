@@ -38,8 +38,18 @@ type System struct {
 	Maps map[string]map[string]string `yaml:"maps" json:"maps,omitempty"`
 	// Placeholder that the connector sends for a value it was not given, where it is configured (unavailable.value.placeholder); the usual one is always known.
 	Placeholder string `yaml:"placeholder" json:"placeholder,omitempty"`
+	// Rounding of what the system sells; absent: each line, half to even.
+	Rounding *Rounding `yaml:"rounding" json:"rounding,omitempty"`
 	// Epochs: a restore of the database to an earlier state begins a new one.
 	Epochs []Epoch `yaml:"epochs" json:"epochs,omitempty"`
+}
+
+// Rounding says how a system rounds amounts to the minor units of their currency.
+type Rounding struct {
+	// Mode: half_even (a half goes to the even neighbour) or half_up (away from zero).
+	Mode string `yaml:"mode" json:"mode,omitempty" jsonschema:"enum=half_even,enum=half_up"`
+	// Per: line (each is rounded, then summed) or document (only the sum is rounded).
+	Per string `yaml:"per" json:"per,omitempty" jsonschema:"enum=line,enum=document"`
 }
 
 // Epoch says that the database was restored: changes committed at or after Since sort after all earlier ones.

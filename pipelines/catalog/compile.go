@@ -42,11 +42,14 @@ func (c *Catalog) PartyIdentity() (*party.Identity, error) {
 
 // AccountConfig is what the account hop needs.
 func (c *Catalog) AccountConfig() *account.Config {
-	roles := map[string]string{}
+	roles, rounding := map[string]string{}, map[string]account.Rounding{}
 	for name, s := range c.Systems {
 		roles[name] = s.Role
+		if r := s.Rounding; r != nil {
+			rounding[name] = account.Rounding{HalfUp: r.Mode == roundHalfUp, PerDocument: r.Per == roundDocument}
+		}
 	}
-	return &account.Config{Instances: c.instances(), Roles: roles, NameOwner: c.owner("account", "name")}
+	return &account.Config{Instances: c.instances(), Roles: roles, NameOwner: c.owner("account", "name"), Rounding: rounding}
 }
 
 func (c *Catalog) owner(entity, group string) string {

@@ -56,6 +56,7 @@ func (l *linter) systems() {
 			l.add(path, "name the human role that answers for this system's data", "steward is missing")
 		}
 		l.times(path+".changed", s.Changed)
+		l.rounding(path+".rounding", s.Rounding)
 		last, since := uint32(0), time.Time{}
 		for i, e := range s.Epochs {
 			if e.Epoch <= last {
@@ -72,6 +73,24 @@ func (l *linter) systems() {
 				since = at
 			}
 		}
+	}
+}
+
+// The words of a system's rounding.
+const (
+	roundHalfEven, roundHalfUp = "half_even", "half_up"
+	roundLine, roundDocument   = "line", "document"
+)
+
+func (l *linter) rounding(path string, r *Rounding) {
+	if r == nil {
+		return
+	}
+	if !slices.Contains([]string{"", roundHalfEven, roundHalfUp}, r.Mode) {
+		l.add(path+".mode", "use half_even or half_up", "no rounding %q", r.Mode)
+	}
+	if !slices.Contains([]string{"", roundLine, roundDocument}, r.Per) {
+		l.add(path+".per", "use line or document", "nothing is rounded per %q", r.Per)
 	}
 }
 

@@ -77,6 +77,8 @@ func TestLintRules(t *testing.T) {
 		{"phases of created", "created: {snapshot: [created_at]}", "created: {phases: [posted]}", 15, "tables[0].milestones.created", "created in whatever phase"},
 		{"key's column", "key: [id]\n    party", "key: [\"\"]\n    party", 24, "tables[2].key[0]", "empty column name"},
 		{"role", "role: erp", "role: bank", 5, "systems.erp.role", `no role "bank"`},
+		{"rounding's mode", "role: erp,", "role: erp, rounding: {mode: up},", 5, "systems.erp.rounding.mode", `no rounding "up"`},
+		{"rounding's unit", "role: erp,", "role: erp, rounding: {mode: half_up, per: bill},", 5, "systems.erp.rounding.per", `per "bill"`},
 		{"instance missing", "instance: erp-1, ", "", 5, "systems.erp", "instance is missing"},
 		{"instance twice", "instance: erp-1", "instance: crm-1", 5, "systems.erp.instance", "also that of system crm"},
 		{"steward", ", steward: finance", "", 5, "systems.erp", "steward is missing"},

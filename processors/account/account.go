@@ -21,9 +21,10 @@ import (
 
 // Config names the systems by their roles.
 type Config struct {
-	Instances map[string]string // instance by system
-	Roles     map[string]string // crm, subs or erp by system
-	NameOwner string            // the system that owns an account's name
+	Instances map[string]string   // instance by system
+	Roles     map[string]string   // crm, subs or erp by system
+	NameOwner string              // the system that owns an account's name
+	Rounding  map[string]Rounding // by system; absent: the zero value
 }
 
 // The roles of systems.
@@ -228,6 +229,12 @@ func (o *Operator) reach(w *work, j join) error {
 		return o.dealsOf(w, j.value)
 	case joinSubscriptionOrder, joinInvoiceOrder:
 		return o.dealsOf(w, j.value)
+	case joinUnplaced: // it may belong to any of them
+		o.store.Scan(entryKey(w.scope, canonical.Opportunity+"\x00", ""), func(key, _ []byte) bool {
+			_, system, id := splitDocKey(string(key[1+len(w.scope):]))
+			w.deals[dealKey(system, id)] = struct{}{}
+			return true
+		})
 	case joinEntryLine:
 		for _, d := range o.joined(w.scope, join{joinPaymentLine, j.value}) {
 			w.docs[d] = struct{}{}
@@ -298,6 +305,20 @@ type entry struct {
 	link    *change.Link
 	doc     change.Document
 	sums    *figures // of an invoice, once asked for
+}
+
+// currency is the code of a document's currency.
+func (e *entry) currency() string {
+	field, ok := currencyFields[e.doc.Entity]
+	if !ok {
+		return ""
+	}
+	return e.doc.Header.Field(field).Text()
+}
+
+var currencyFields = map[string]int{
+	canonical.Opportunity: canonical.OpportunityCurrency, canonical.Order: canonical.OrderCurrency,
+	canonical.Subscription: canonical.SubscriptionCurrency, canonical.Invoice: canonical.InvoiceCurrency,
 }
 
 // effective returns the document that shows, or nil: of those that came through

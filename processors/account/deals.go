@@ -1,6 +1,8 @@
 package account
 
 import (
+	"slices"
+
 	"syncline/schemas/canonical"
 	"syncline/schemas/change"
 )
@@ -32,11 +34,12 @@ func (o *Operator) sendDeal(s scope, deal string, out Output) error {
 	r := &canonical.DealRecord{
 		Envelope: envelope(s, eid, system, id), OpportunityNativeID: &id, Stage: StageOpened,
 		OrderNumber: nil, SubscriptionNumber: nil, InvoiceNumber: nil, // below, as the milestones
+		OtherOrderNumbers: nil, OtherSubscriptionNumbers: nil, OtherInvoiceNumbers: nil,
 		OpenedAt: nil, WonAt: nil, LostAt: nil, ActivatedAt: nil, InvoicedAt: nil, PaidAt: nil, Approximate: nil,
+		Billed: nil, Paid: nil, Credited: nil, BillingCurrency: nil, Flags: nil, Complete: false, IncompleteReason: nil,
 	}
-	if err := r.CopyFrom(h); err != nil {
-		return err
-	}
+	lacks := rowsLack(&opp.doc)
+	lacks.copied(r.CopyFrom(h))
 	var l latest
 	l.document(&opp.doc)
 	set := func(to **int64, name string, at change.Instant) {
@@ -58,7 +61,18 @@ func (o *Operator) sendDeal(s scope, deal string, out Output) error {
 	if err := o.tell(s, t, r, set); err != nil {
 		return err
 	}
-	r.Stage = t.stage(opp.phase() == canonical.PhaseWon)
+	b := t.weigh(&lacks)
+	if err := o.lackOfStory(s, t, &b, &lacks); err != nil {
+		return err
+	}
+	set(&r.PaidAt, "paid_at", t.paidAt(&b))
+	r.Billed, r.Paid, r.Credited = b.billed.publish(), b.paid.publish(), b.credited.publish()
+	if b.currency != "" && !b.open.unknown {
+		r.BillingCurrency = &b.currency
+	}
+	r.Flags = t.flags(r)
+	r.Complete, r.IncompleteReason = lacks.none(), lacks.text()
+	r.Stage = t.stage(&b, opp.phase() == canonical.PhaseWon)
 	if opp.standing() == dead {
 		r.Stage = StageLost
 	}
@@ -71,12 +85,23 @@ func (o *Operator) sendDeal(s scope, deal string, out Output) error {
 func (o *Operator) tell(s scope, t *story, r *canonical.DealRecord, set func(**int64, string, change.Instant)) error {
 	if len(t.orders) > 0 {
 		r.OrderNumber = textOf(t.orders[0].doc.Header.Field(canonical.OrderNumber))
+		r.OtherOrderNumbers = numbers(t.orders[1:], canonical.OrderNumber)
 	}
+	others := t.otherSubscriptions
 	if len(t.subscriptions) > 0 {
+		others = slices.Concat(t.subscriptions[1:], others)
 		h := &t.subscriptions[0].doc.Header
 		r.SubscriptionNumber = textOf(h.Field(canonical.SubscriptionNumber))
 		set(&r.ActivatedAt, "activated_at", h.Times[change.Activated])
 	}
+	r.OtherSubscriptionNumbers = numbers(others, canonical.SubscriptionNumber)
+	others = nil
+	for i, b := range t.bills {
+		if i > 0 {
+			others = append(others, b.entry)
+		}
+	}
+	r.OtherInvoiceNumbers = numbers(slices.Concat(others, t.otherBills), canonical.InvoiceNumber)
 	if len(t.bills) > 0 {
 		b := t.bills[0]
 		r.InvoiceNumber = textOf(b.doc.Header.Field(canonical.InvoiceNumber))
@@ -86,8 +111,18 @@ func (o *Operator) tell(s scope, t *story, r *canonical.DealRecord, set func(**i
 		}
 		set(&r.InvoicedAt, "invoiced_at", at)
 	}
-	set(&r.PaidAt, "paid_at", t.paidAt())
 	return nil
+}
+
+// numbers are those of documents, in their order; one without is left out.
+func numbers(of []*entry, field int) []string {
+	var all []string
+	for _, e := range of {
+		if n := e.doc.Header.Field(field).Text(); n != "" {
+			all = append(all, n)
+		}
+	}
+	return all
 }
 
 // invoicedAt is the invoice's milestone; where only a snapshot row shows it, the

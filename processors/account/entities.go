@@ -2,6 +2,7 @@ package account
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/shopspring/decimal"
@@ -35,9 +36,9 @@ func (o *Operator) send(s scope, doc string, out Output) error {
 	case TopicProduct:
 		rec = o.product(e, head)
 	case TopicOpportunity:
-		rec, err = o.opportunity(e, head)
+		rec = o.opportunity(e, head)
 	case TopicOrder:
-		rec, err = o.order(e, head)
+		rec = o.order(e, head)
 	case TopicSubscription:
 		rec, err = o.subscription(s, e, head)
 	case TopicInvoice:
@@ -64,8 +65,10 @@ func identityLink(e *entry, head canonical.Envelope) canonical.Versioned {
 	if l == nil {
 		l = &change.Link{}
 	}
+	lacks := rowsLack(&e.doc)
 	r := &canonical.IdentityLinkRecord{
 		Envelope: head, Rule: l.Rule, LinkedAt: instant(l.Since.Micros), Approximate: l.Since.Approximate, Reference: nil, IgnoredReferences: l.Ignored,
+		Complete: lacks.none(), IncompleteReason: lacks.text(),
 	}
 	if l.Reference != "" {
 		r.Reference = &l.Reference
@@ -76,86 +79,132 @@ func identityLink(e *entry, head canonical.Envelope) canonical.Versioned {
 
 func (o *Operator) product(e *entry, head canonical.Envelope) canonical.Versioned {
 	h := &e.doc.Header
-	r := &canonical.ProductRecord{Envelope: head, OfID: o.ref(e.doc.System, canonical.Product, h.Field(canonical.ProductOf))}
+	lacks := rowsLack(&e.doc)
+	r := &canonical.ProductRecord{
+		Envelope: head, OfID: o.ref(e.doc.System, canonical.Product, h.Field(canonical.ProductOf)), Complete: lacks.none(), IncompleteReason: lacks.text(),
+	}
 	r.CopyFrom(h)
 	return r
 }
 
-func (o *Operator) opportunity(e *entry, head canonical.Envelope) (canonical.Versioned, error) {
-	lines, err := o.lines(e)
-	if err != nil {
-		return nil, err
-	}
+func (o *Operator) opportunity(e *entry, head canonical.Envelope) canonical.Versioned {
 	h := &e.doc.Header
 	created := h.Times[change.Created]
-	r := &canonical.OpportunityRecord{Envelope: head, DealID: &head.EntityID, CreatedAt: instant(created.Micros), Approximate: created.Approximate, Lines: lines}
-	return r, r.CopyFrom(h)
+	lacks := rowsLack(&e.doc)
+	r := &canonical.OpportunityRecord{
+		Envelope: head, DealID: &head.EntityID, CreatedAt: instant(created.Micros), Approximate: created.Approximate, Lines: o.lines(e, &lacks),
+		Complete: false, IncompleteReason: nil, // below
+	}
+	lacks.copied(r.CopyFrom(h))
+	r.Complete, r.IncompleteReason = lacks.none(), lacks.text()
+	return r
 }
 
-func (o *Operator) order(e *entry, head canonical.Envelope) (canonical.Versioned, error) {
-	lines, err := o.lines(e)
-	if err != nil {
-		return nil, err
-	}
+func (o *Operator) order(e *entry, head canonical.Envelope) canonical.Versioned {
 	h := &e.doc.Header
+	lacks := rowsLack(&e.doc)
 	r := &canonical.OrderRecord{
-		Envelope: head, DealID: o.ref(e.doc.System, canonical.Opportunity, h.Field(canonical.OrderOpportunity)),
-		CreatedAt: instant(h.Times[change.Created].Micros), Lines: lines,
+		Envelope: head, DealID: o.ref(e.doc.System, canonical.Opportunity, h.Field(canonical.OrderOpportunity)), Phase: nil,
+		CreatedAt: instant(h.Times[change.Created].Micros), Lines: o.lines(e, &lacks), Flags: currencyFlags(e), Complete: false, IncompleteReason: nil, // below
 	}
-	if err := r.CopyFrom(h); err != nil {
-		return nil, err
+	lacks.copied(r.CopyFrom(h))
+	if p := e.phase(); p != "" {
+		r.Phase = &p
 	}
-	if r.Net == nil {
-		r.Net, err = amount(lineSum(e))
+	r.Net = o.orderNet(e, &lacks).publish()
+	r.Complete, r.IncompleteReason = lacks.none(), lacks.text()
+	return r
+}
+
+// orderNet is the order's own net amount, else the sum of its lines.
+func (o *Operator) orderNet(e *entry, l *lack) total {
+	return o.netOf(e, l, canonical.OrderNet, canonical.OrderCurrency, func(t total) total { return t })
+}
+
+// netOf is the amount of a header's field, else what the sum of the lines comes
+// to. A refused field shows the value that it had before.
+func (o *Operator) netOf(e *entry, l *lack, field, currency int, of func(total) total) total {
+	h := &e.doc.Header
+	net := own(h, field)
+	switch {
+	case !h.Field(field).IsNull():
+		net.unknown = false
+	case !net.unknown:
+		net = o.lineSum(e, e.currency())
+		net.unknown = net.unknown || refuses(h, currency)
+		net = of(net)
 	}
-	return r, err
+	l.hold("net", &net)
+	return net
 }
 
 func (o *Operator) subscription(s scope, e *entry, head canonical.Envelope) (canonical.Versioned, error) {
-	lines, err := o.lines(e)
-	if err != nil {
-		return nil, err
-	}
 	h := &e.doc.Header
-	r := &canonical.SubscriptionRecord{Envelope: head, DealID: nil, CreatedAt: instant(h.Times[change.Created].Micros), Lines: lines}
-	if err := r.CopyFrom(h); err != nil {
-		return nil, err
+	lacks := rowsLack(&e.doc)
+	r := &canonical.SubscriptionRecord{
+		Envelope: head, DealID: nil, CreatedAt: instant(h.Times[change.Created].Micros), Lines: o.lines(e, &lacks), Flags: currencyFlags(e),
+		Complete: false, IncompleteReason: nil, // below
 	}
-	if r.DealID, err = o.dealOfOrder(s, r.OrderNumber); err != nil {
-		return nil, err
-	}
-	if r.MonthlyNet == nil {
-		r.MonthlyNet, err = amount(lineSum(e))
-	}
+	lacks.copied(r.CopyFrom(h))
+	r.MonthlyNet = o.monthlyNet(e, &lacks).publish()
+	r.Complete, r.IncompleteReason = lacks.none(), lacks.text()
+	var err error
+	r.DealID, err = o.dealOfOrder(s, r.OrderNumber)
 	return r, err
 }
 
-func (o *Operator) lines(e *entry) ([]canonical.Line, error) {
+// monthlyNet is the subscription's own amount for a month, else what the sum of
+// its lines, which is for one period, comes to in a month.
+func (o *Operator) monthlyNet(e *entry, l *lack) total {
+	return o.netOf(e, l, canonical.SubscriptionMonthlyNet, canonical.SubscriptionCurrency, func(t total) total {
+		h := &e.doc.Header
+		p, err := parsePeriod(h.Field(canonical.SubscriptionRecurrence).Text())
+		if interval := h.Field(canonical.SubscriptionRecurrenceInterval); err == nil && !interval.IsNull() {
+			p, err = p.times(wholeNumber(interval))
+		}
+		if err != nil {
+			l.add(fmt.Sprintf("recurrence: %v", err))
+			t.unknown = true
+		}
+		if refuses(h, canonical.SubscriptionRecurrence, canonical.SubscriptionRecurrenceInterval) {
+			t.unknown = true
+		}
+		if !t.unknown {
+			t.Decimal = p.monthly(t.Decimal)
+		}
+		return t
+	})
+}
+
+// wholeNumber is a small whole number, 0 where it is none.
+func wholeNumber(v change.Value) int64 {
+	n := number(v)
+	if !n.IsInteger() || n.Abs().GreaterThan(decimal.New(maxPeriod, 0)) {
+		return 0
+	}
+	return n.IntPart()
+}
+
+// currencyFlags tells a currency by whose minor units nothing can be rounded.
+func currencyFlags(e *entry) []string {
+	if _, known := minorUnits(e.currency()); !known {
+		return []string{FlagUnknownCurrency}
+	}
+	return nil
+}
+
+func (o *Operator) lines(e *entry, l *lack) []canonical.Line {
 	var lines []canonical.Line
 	for i := range e.doc.Children {
 		c := &e.doc.Children[i]
 		if c.Part != canonical.PartLine {
 			continue
 		}
-		l := canonical.Line{NativeID: c.ID, ProductID: o.ref(e.doc.System, canonical.Product, c.Field(canonical.LineProduct))}
-		if err := l.CopyFrom(c); err != nil {
-			return nil, err
-		}
-		lines = append(lines, l)
+		line := canonical.Line{NativeID: c.ID, ProductID: o.ref(e.doc.System, canonical.Product, c.Field(canonical.LineProduct))}
+		l.copied(line.CopyFrom(c))
+		lines = append(lines, line)
 	}
-	return lines, nil
-}
-
-// lineSum is the sum of quantity times unit price, each line rounded half-even
-// to cents, as the ERP of the recorded feed does it.
-func lineSum(e *entry) decimal.Decimal {
-	var sum decimal.Decimal
-	for i := range e.doc.Children {
-		if c := &e.doc.Children[i]; c.Part == canonical.PartLine {
-			sum = sum.Add(number(c.Field(canonical.LineQuantity)).Mul(number(c.Field(canonical.LineUnitPrice))).RoundBank(2))
-		}
-	}
-	return sum
+	return lines
 }
 
 // sendAccount brings the account's own record up to date.
@@ -190,11 +239,14 @@ func (o *Operator) sendAccount(s scope, out Output) error {
 	r := &canonical.AccountRecord{
 		Envelope: envelope(s, account, parties[0].doc.System, parties[0].doc.ID),
 		CRMID:    nil, SubsID: nil, ERPID: nil, CRMIDs: nil, SubsIDs: nil, ERPIDs: nil, Addresses: nil, Contacts: nil, // below
+		Complete: false, IncompleteReason: nil,
 	}
 	r.CopyFrom(&parties[0].doc.Header)
 	var l latest
+	var lacks lack
 	for _, p := range parties {
 		l.document(&p.doc)
+		lacks.join(p.doc.System+" "+p.doc.ID, rowsLack(&p.doc))
 		ids, first := &r.CRMIDs, &r.CRMID
 		switch o.config.Roles[p.doc.System] {
 		case RoleSubs:
@@ -220,6 +272,7 @@ func (o *Operator) sendAccount(s scope, out Output) error {
 			}
 		}
 	}
+	r.Complete, r.IncompleteReason = lacks.none(), lacks.text()
 	r.UpdatedAt = instant(l.micros)
 	return o.publish(s, TopicAccount, account, r, out)
 }
@@ -246,20 +299,6 @@ func (o *Operator) ref(system, entity string, v change.Value) *string {
 	}
 	t := canonical.IDText(o.id(system, entity, v.Text()))
 	return &t
-}
-
-func number(v change.Value) decimal.Decimal {
-	if v.Kind != change.Decimal {
-		return decimal.Zero
-	}
-	if v.Bytes == nil {
-		return decimal.New(v.Int, -v.Scale)
-	}
-	return decimal.NewFromBigInt(change.Unscaled(v), -v.Scale)
-}
-
-func amount(d decimal.Decimal) (canonical.Decimal, error) {
-	return canonical.NewDecimal(d.Coefficient(), -d.Exponent())
 }
 
 func textOf(v change.Value) *string {

@@ -20,6 +20,7 @@ const (
 	joinInvoiceEntry      = 'j' // invoice, by the journal entry that posted it
 	joinEntryLine         = 'l' // journal entry, by its lines
 	joinEntry             = 'e' // journal entry, by itself
+	joinUnplaced          = 'u' // order, subscription or invoice, by the empty text: what it belongs to was refused
 )
 
 type join struct {
@@ -46,16 +47,24 @@ func (o *Operator) trace(e *entry) trace {
 			add(index, v.Text())
 		}
 	}
+	unplaced := func(fields ...int) {
+		if refuses(h, fields...) {
+			add(joinUnplaced, "")
+		}
+	}
 	switch e.doc.Entity {
 	case canonical.Order:
 		if v := h.Field(canonical.OrderOpportunity); !v.IsNull() {
 			add(joinOrderOpportunity, dealKey(e.doc.System, v.Text()))
 		}
 		byField(joinOrderNumber, canonical.OrderNumber)
+		unplaced(canonical.OrderOpportunity, canonical.OrderNumber)
 	case canonical.Subscription:
 		byField(joinSubscriptionOrder, canonical.SubscriptionOrderNumber)
+		unplaced(canonical.SubscriptionOrderNumber)
 	case canonical.Invoice:
 		byField(joinInvoiceOrder, canonical.InvoiceOrderNumber)
+		unplaced(canonical.InvoiceOrderNumber)
 		if v := h.Field(canonical.InvoiceEntry); !v.IsNull() {
 			add(joinInvoiceEntry, dealKey(e.doc.System, v.Text()))
 		}
@@ -86,10 +95,12 @@ func splitDealKey(k string) (system, id string) {
 	return system, id
 }
 
+// splitDocKey takes a document's key apart; more may follow it.
 func splitDocKey(doc string) (entity, system, id string) {
 	entity, rest, _ := strings.Cut(doc, "\x00")
 	system, rest, _ = strings.Cut(rest, "\x00")
-	return entity, system, rest[2:]
+	size := int(rest[0])<<8 | int(rest[1])
+	return entity, system, rest[2 : 2+size]
 }
 
 // scopeKey begins a key of a scope with room for the rest.

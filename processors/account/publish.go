@@ -67,11 +67,10 @@ func (o *Operator) publish(s scope, topic Topic, id change.ID, rec canonical.Ver
 // record sends a record if its image differs from the last one sent, and returns
 // what has been sent of the entity now.
 func (o *Operator) record(topic Topic, last sent, rec canonical.Versioned, out Output) (next sent, err error) {
-	head := rec.Head()
-	head.Version = 0
-	if o.image, err = o.encoder.Encode(o.image[:0], rec); err != nil {
-		return last, fmt.Errorf("encoding %s %s: %w", topic, head.EntityID, err)
+	if rec, err = o.encode(topic, rec); err != nil {
+		return last, fmt.Errorf("encoding %s %s: %w", topic, rec.Head().EntityID, err)
 	}
+	head := rec.Head()
 	sum := sha256.Sum256(o.image)
 	next = sent{version: last.version + 1, hash: [16]byte(sum[:16]), deleted: head.Deleted}
 	if last.version > 0 && next.hash == last.hash {
@@ -83,6 +82,101 @@ func (o *Operator) record(topic Topic, last sent, rec canonical.Versioned, out O
 	}
 	out.Record(topic, rec, o.encoded)
 	return next, nil
+}
+
+// maxImage bounds a record, so that a broker takes it with its key and frame.
+const maxImage = 960 << 10
+
+// encode makes the image of a record without its version. No value may stop the
+// task: a record that is too large goes without its lists, and one that even so
+// cannot be sent with no more than what it is and why.
+func (o *Operator) encode(topic Topic, rec canonical.Versioned) (canonical.Versioned, error) {
+	var err error
+	try := func() bool {
+		rec.Head().Version = 0
+		o.image, err = o.encoder.Encode(o.image[:0], rec)
+		return err == nil && len(o.image) <= maxImage
+	}
+	if try() {
+		return rec, nil
+	}
+	if err == nil {
+		mark(rec, fmt.Sprintf("the record would have %d bytes, the limit is %d: it goes without its lists", len(o.image), maxImage))
+		dropLists(rec)
+		if try() {
+			return rec, nil
+		}
+	}
+	why := fmt.Sprintf("the record would have %d bytes, the limit is %d", len(o.image), maxImage)
+	if err != nil {
+		why = err.Error()
+	}
+	rec = canonical.Blank(topic.String(), *rec.Head())
+	mark(rec, why)
+	if !try() && err == nil {
+		err = fmt.Errorf("%d bytes without any field", len(o.image))
+	}
+	return rec, err
+}
+
+// mark says that a record is not complete.
+func mark(rec canonical.Versioned, why string) {
+	complete, reason := completeness(rec)
+	var l lack
+	if *reason != nil {
+		l.add(**reason)
+	}
+	l.add(why)
+	*complete, *reason = false, l.text()
+}
+
+func completeness(rec canonical.Versioned) (complete *bool, reason **string) {
+	switch r := rec.(type) {
+	case *canonical.AccountRecord:
+		return &r.Complete, &r.IncompleteReason
+	case *canonical.IdentityLinkRecord:
+		return &r.Complete, &r.IncompleteReason
+	case *canonical.ProductRecord:
+		return &r.Complete, &r.IncompleteReason
+	case *canonical.OpportunityRecord:
+		return &r.Complete, &r.IncompleteReason
+	case *canonical.OrderRecord:
+		return &r.Complete, &r.IncompleteReason
+	case *canonical.SubscriptionRecord:
+		return &r.Complete, &r.IncompleteReason
+	case *canonical.InvoiceRecord:
+		return &r.Complete, &r.IncompleteReason
+	case *canonical.PaymentRecord:
+		return &r.Complete, &r.IncompleteReason
+	case *canonical.DealRecord:
+		return &r.Complete, &r.IncompleteReason
+	default:
+		var none struct {
+			complete bool
+			reason   *string
+		}
+		return &none.complete, &none.reason
+	}
+}
+
+// dropLists empties what grows with the number of rows.
+func dropLists(rec canonical.Versioned) {
+	switch r := rec.(type) {
+	case *canonical.AccountRecord:
+		r.CRMIDs, r.SubsIDs, r.ERPIDs, r.Addresses, r.Contacts = nil, nil, nil, nil, nil
+	case *canonical.IdentityLinkRecord:
+		r.IgnoredReferences = nil
+	case *canonical.OpportunityRecord:
+		r.Lines = nil
+	case *canonical.OrderRecord:
+		r.Lines = nil
+	case *canonical.SubscriptionRecord:
+		r.Lines = nil
+	case *canonical.InvoiceRecord:
+		r.Lines = nil
+	case *canonical.DealRecord:
+		r.OtherOrderNumbers, r.OtherSubscriptionNumbers, r.OtherInvoiceNumbers = nil, nil, nil
+	}
 }
 
 // retire says that an entity is no longer seen under the account: a deletion

@@ -57,6 +57,9 @@ var cancelledWords = []string{
 // orderPhase is that of the catalog; where it maps none, a plain word for an
 // order that is off is read as one, and of any other state nothing is concluded.
 func orderPhase(h *change.Row) string {
+	if phase := h.Field(canonical.OrderPhase); !phase.IsNull() {
+		return phase.Text()
+	}
 	state := strings.ToLower(strings.TrimSpace(h.Field(canonical.OrderState).Text()))
 	if slices.Contains(cancelledWords, state) {
 		return canonical.PhaseCancelled

@@ -1,13 +1,9 @@
 package account
 
 import (
-	"cmp"
 	"slices"
 
-	"github.com/shopspring/decimal"
-
 	"syncline/schemas/canonical"
-	"syncline/schemas/change"
 )
 
 // story is what an account's documents tell of one opportunity. Every list is
@@ -20,6 +16,7 @@ type story struct {
 	credits       []*bill
 	// What hangs on the orders that do not count; it is only named.
 	otherSubscriptions, otherBills []*entry
+	unplaced                       []*entry // of the account: what they belong to was refused
 }
 
 // bill is an invoice or credit note with its sums.
@@ -62,6 +59,9 @@ func (o *Operator) story(s scope, deal string) (*story, error) {
 	if t.orders, err = o.entries(s, join{joinOrderOpportunity, deal}); err != nil {
 		return nil, err
 	}
+	if t.unplaced, err = o.entries(s, join{joinUnplaced, ""}); err != nil {
+		return nil, err
+	}
 	t.standing = len(t.orders)
 	if i := slices.IndexFunc(t.orders, func(e *entry) bool { return e.standing() == dead }); i > 0 {
 		t.standing = i
@@ -101,20 +101,23 @@ func (o *Operator) fulfilment(s scope, t *story, number string, counts bool) err
 	if err != nil {
 		return err
 	}
-	if !counts {
-		t.otherSubscriptions, t.otherBills = append(t.otherSubscriptions, subscriptions...), append(t.otherBills, invoices...)
-		return nil
+	if counts {
+		t.subscriptions = append(t.subscriptions, subscriptions...)
+	} else {
+		t.otherSubscriptions = append(t.otherSubscriptions, subscriptions...)
 	}
-	t.subscriptions = append(t.subscriptions, subscriptions...)
 	for _, e := range invoices {
 		f, err := o.figures(s, e)
 		if err != nil {
 			return err
 		}
-		b := &bill{entry: e, figures: f}
-		if f.kind == canonical.KindCreditNote {
+		switch b := (&bill{entry: e, figures: f}); {
+		case !counts && f.kind == canonical.KindInvoice:
+			t.otherBills = append(t.otherBills, e)
+		case !counts: // what was credited of an order that is off concerns nobody here
+		case f.kind == canonical.KindCreditNote:
 			t.credits = append(t.credits, b)
-		} else {
+		default:
 			t.bills = append(t.bills, b)
 		}
 	}
@@ -133,74 +136,4 @@ func (t *story) each(visit func(*entry)) {
 			visit(b.entry)
 		}
 	}
-}
-
-// live are the bills that are, or may become, a claim.
-func (t *story) live() []*bill {
-	var live []*bill
-	for _, b := range t.bills {
-		if b.standing() != dead {
-			live = append(live, b)
-		}
-	}
-	return live
-}
-
-// stage is how far the deal has come, by what the documents say now.
-func (t *story) stage(won bool) string {
-	live := t.live()
-	settled, booked, paid := len(live) > 0, false, false
-	for _, b := range live {
-		booked = booked || b.standing() == inForce
-		paid = paid || b.paid.IsPositive()
-		settled = settled && b.standing() == inForce && b.items > 0 && b.paid.GreaterThanOrEqual(b.gross)
-	}
-	credited := slices.ContainsFunc(t.credits, func(b *bill) bool { return b.standing() == inForce })
-	switch {
-	case credited:
-		return StageCredited
-	case settled:
-		return StagePaid
-	case paid:
-		return StagePartlyPaid
-	case booked:
-		return StageInvoiced
-	case len(t.subscriptions) > 0 && t.subscriptions[0].standing() == inForce:
-		return StageActivated
-	case won:
-		return StageWon
-	default:
-		return StageOpened
-	}
-}
-
-// paidAt is when the payments of the live bills, in the order in which they were
-// made, had covered every one of them; it stays when a part is paid back later.
-func (t *story) paidAt() change.Instant {
-	type event struct {
-		bill    int
-		payment *payment
-	}
-	live := t.live()
-	due := make([]decimal.Decimal, len(live))
-	var events []event
-	for i, b := range live {
-		if b.items == 0 {
-			return change.Instant{}
-		}
-		due[i] = b.gross
-		for j := range b.payments {
-			events = append(events, event{i, &b.payments[j]})
-		}
-	}
-	slices.SortStableFunc(events, func(a, b event) int {
-		return cmp.Or(cmp.Compare(a.payment.at().Micros, b.payment.at().Micros), canonical.CompareIDs(a.payment.row.ID, b.payment.row.ID))
-	})
-	for _, e := range events {
-		due[e.bill] = due[e.bill].Sub(e.payment.value)
-		if !slices.ContainsFunc(due, func(d decimal.Decimal) bool { return d.IsPositive() }) {
-			return e.payment.at()
-		}
-	}
-	return change.Instant{}
 }

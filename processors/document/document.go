@@ -34,7 +34,9 @@ type Output interface {
 
 // Operator is the operator of one task. State: under "r", document and child,
 // the last row, removed ones included (their position keeps an older image from
-// bringing them back); under "m" and document its Meta; under "w" what waits.
+// bringing them back); under "m" and document its Meta; under "p", document and
+// row the position (as a bare row) of an image that the document has no room for; under "w" what
+// waits.
 type Operator struct {
 	store  state.Store
 	limits Limits
@@ -68,6 +70,7 @@ type meta struct {
 	rows    uint64 // live children
 	bytes   uint64 // stored bytes of live rows
 	waits   bool   // its children are listed under "w"
+	lacks   uint64 // rows of which the newest image is not here: there is no room
 }
 
 // Apply takes one row, of which only the head is looked at; stored is its stored
@@ -88,6 +91,17 @@ func (o *Operator) Apply(row *change.Row, stored []byte) change.Verdict {
 	o.key[0] = 'r'
 	o.key = appendRowID(o.key, row.Part, row.ID)
 	key, doc := o.key, o.key[1:n]
+	if m.lacks > 0 {
+		if at := o.store.Get(noRoomKey(key)); at != nil {
+			refused, err := change.DecodeRowHead(at)
+			if err != nil {
+				return change.Stopped("state.corrupt", err)
+			}
+			if row.Pos.Compare(refused.Pos) < 0 {
+				return change.Dropped("row.stale")
+			}
+		}
+	}
 	var oldSize, oldLive uint64
 	if b := o.store.Get(key); b != nil {
 		old, err := change.DecodeRowHead(b)
@@ -123,12 +137,28 @@ func (o *Operator) Apply(row *change.Row, stored []byte) change.Verdict {
 	}
 	rows, total := m.rows-oldLive+live, m.bytes-oldSize+size
 	if !row.Deleted && (rows > uint64(o.limits.Rows) && live > oldLive || total > uint64(o.limits.Bytes)) { //nolint:gosec // limits are positive
+		o.noRoom(m, key, row.Pos)
+		o.dirty[string(doc)] = m
 		return change.Parked(ReasonTooLarge, fmt.Errorf("document %s %s of %s would have %d rows and %d bytes; the limits are %d and %d: raise them or split the document at its source", row.Entity, row.Doc, row.System, rows, total, o.limits.Rows, o.limits.Bytes))
 	}
 	m.rows, m.bytes = rows, total
+	if m.lacks > 0 && o.store.Get(noRoomKey(key)) != nil {
+		o.store.Delete(noRoomKey(key))
+		m.lacks--
+	}
 	o.store.Put(key, stored)
 	o.dirty[string(doc)] = m
 	return change.Verdict{}
+}
+
+// noRoom remembers that the newest image of a row is not in its document, which
+// is then shown as one that lacks something.
+func (o *Operator) noRoom(m *meta, key []byte, pos change.Position) {
+	k := noRoomKey(key)
+	if o.store.Get(k) == nil {
+		m.lacks++
+	}
+	o.store.Put(k, change.AppendRow(nil, &change.Row{Pos: pos}))
 }
 
 // Flush sends the documents that the batch touched, each once.
@@ -158,6 +188,11 @@ func (o *Operator) send(doc []byte, m *meta, out Output) error {
 	var head change.Row
 	if header != nil {
 		if head, err = change.DecodeRowHead(header); err != nil {
+			return err
+		}
+	}
+	if m.lacks > 0 && header != nil && !head.Deleted {
+		if header, err = o.marked(header, m.lacks); err != nil {
 			return err
 		}
 	}
@@ -208,6 +243,16 @@ func (o *Operator) send(doc []byte, m *meta, out Output) error {
 	}
 	o.store.Put(prefixed('m', doc), m.append(make([]byte, 0, 32+len(m.party))))
 	return nil
+}
+
+// marked is a header row that says how many rows its document has no room for.
+func (o *Operator) marked(header []byte, lacks uint64) ([]byte, error) {
+	row, err := change.DecodeRow(header)
+	if err != nil {
+		return nil, err
+	}
+	row.Refused = append(slices.Clone(row.Refused), change.Refuse(change.RefusedRow, fmt.Errorf("%d of its rows are not in it: a document has at most %d rows and %d bytes", lacks, o.limits.Rows, o.limits.Bytes)))
+	return change.AppendRow(nil, &row), nil
 }
 
 // wait lists the rows that wait for the document's header under their topic and

@@ -1,54 +1,83 @@
-package document_test
+package document
 
 import (
+	"strings"
 	"testing"
 
-	"syncline/processors/document"
 	"syncline/processors/state"
 	"syncline/schemas/canonical"
 	"syncline/schemas/change"
 )
 
-// sent takes what goes out.
-type sent struct{ number string }
+// shown keeps the last image of one document.
+type shown struct{ doc change.Document }
 
-func (s *sent) Document(_ change.DocumentHead, stored []byte) {
-	d, err := change.DecodeDocument(stored)
-	if err != nil {
+func (s *shown) Document(_ change.DocumentHead, stored []byte) {
+	var err error
+	if s.doc, err = change.DecodeDocument(stored); err != nil {
 		panic(err)
 	}
-	s.number = d.Header.Fields[0].Text()
 }
 
-func header(lsn int64, number string) *change.Row {
-	r := &change.Row{
-		System: "erp", Entity: canonical.Invoice, ID: "7", Doc: "7", Topic: "cdc.erp.bills",
-		Pos: change.Position{LSN: lsn, Streamed: true}, Party: change.OfString("55"), Fields: make([]change.Value, 3),
-	}
-	r.Fields[0] = change.OfString(number)
-	return r
+func apply(t *testing.T, o *Operator, r change.Row) change.Verdict {
+	t.Helper()
+	r.System, r.Entity, r.Doc, r.Topic = "erp", canonical.Invoice, "7", "bills"
+	return o.Apply(&r, change.AppendRow(nil, &r))
 }
 
-// One source row may come through two tasks of intake (its key was written in
-// two ways), and so out of order: the older image is dropped.
-func TestOlderImageOfAnotherTaskIsDropped(t *testing.T) {
-	op := document.New(state.New(), document.Limits{})
-	out := &sent{}
-	apply := func(r *change.Row) change.Verdict {
+// A row that its document has no room for is a letter, and the document says
+// that it lacks one until the row is there, or gone.
+func TestNoRoom(t *testing.T) {
+	o := New(state.New(), Limits{Rows: 2, Bytes: 4096})
+	out := &shown{}
+	lacks := func(want string) {
 		t.Helper()
-		v := op.Apply(r, change.AppendRow(nil, r))
-		if err := op.Flush(out); err != nil {
+		if err := o.Flush(out); err != nil {
 			t.Fatal(err)
 		}
-		return v
+		got := ""
+		if r, refused := out.doc.Header.Refusal(change.RefusedRow); refused {
+			got, _, _ = strings.Cut(r.Reason, ":")
+		}
+		if got != want {
+			t.Fatalf("the document says %q, want %q", got, want)
+		}
 	}
-	if v := apply(header(20, "new")); v.Kind != change.Pass {
-		t.Fatalf("the first image: %+v", v)
+	line := func(id string, at int64, fields ...change.Value) change.Row {
+		return change.Row{Part: canonical.PartLine, ID: id, Pos: change.Position{LSN: at}, Fields: fields}
 	}
-	if v := apply(header(10, "old")); v.Kind != change.Drop || v.Reason != "row.stale" {
-		t.Errorf("the older image: %+v, want row.stale", v)
+	apply(t, o, change.Row{ID: "7"})
+	apply(t, o, line("1", 1))
+	apply(t, o, line("2", 2))
+	lacks("")
+	for _, at := range []int64{3, 4} {
+		if v := apply(t, o, line("3", at)); v.Kind != change.Park || v.Reason != ReasonTooLarge {
+			t.Fatalf("a third line is judged %+v", v)
+		}
+		lacks("1 of its rows are not in it")
 	}
-	if out.number != "new" {
-		t.Errorf("the document shows %s, want new", out.number)
+	// An update that makes a known row too large leaves the old one, marked.
+	if v := apply(t, o, line("2", 5, change.OfString(strings.Repeat("x", 5000)))); v.Kind != change.Park {
+		t.Fatalf("a large line is judged %+v", v)
+	}
+	lacks("2 of its rows are not in it")
+	if len(out.doc.Children) != 2 || out.doc.Children[1].Pos.LSN != 2 {
+		t.Fatalf("children %+v", out.doc.Children)
+	}
+	// An image from before the one that was refused does not take its mark away.
+	if v := apply(t, o, line("2", 4, change.OfString("y"))); v.Kind != change.Drop {
+		t.Fatalf("an overtaken line is judged %+v", v)
+	}
+	lacks("2 of its rows are not in it")
+	apply(t, o, line("2", 6, change.OfString("z")))
+	lacks("1 of its rows are not in it")
+	gone := line("1", 7)
+	gone.Deleted = true
+	apply(t, o, gone)
+	lacks("1 of its rows are not in it")
+	apply(t, o, line("3", 8))
+	lacks("")
+	if len(out.doc.Children) != 2 {
+		t.Fatalf("children %+v", out.doc.Children)
 	}
 }

@@ -39,6 +39,9 @@ func appendRowID(b []byte, part, id string) []byte {
 	return append(b, id...)
 }
 
+// noRoomKey is the key beside a row's for an image that there is no room for.
+func noRoomKey(row []byte) []byte { return prefixed('p', row[1:]) }
+
 func isHeader(rest []byte) bool { return len(rest) == 1 && rest[0] == 0 }
 
 func waitKey(topic string, micros int64, doc []byte, id string) []byte {
@@ -56,10 +59,16 @@ func (m *meta) append(b []byte) []byte {
 	if m.waits {
 		flags |= 2
 	}
+	if m.lacks > 0 {
+		flags |= 4 // then the number stands before the party
+	}
 	b = append(b, flags)
 	b = binary.AppendUvarint(b, m.version)
 	b = binary.AppendUvarint(b, m.rows)
 	b = binary.AppendUvarint(b, m.bytes)
+	if m.lacks > 0 {
+		b = binary.AppendUvarint(b, m.lacks)
+	}
 	return append(b, m.party...)
 }
 
@@ -71,8 +80,12 @@ func decodeMeta(b []byte) (meta, error) {
 		return m, nil
 	}
 	m.shown, m.waits = b[0]&1 != 0, b[0]&2 != 0
+	numbers := []*uint64{&m.version, &m.rows, &m.bytes, &m.lacks}
+	if b[0]&4 == 0 {
+		numbers = numbers[:3]
+	}
 	b = b[1:]
-	for _, f := range [...]*uint64{&m.version, &m.rows, &m.bytes} {
+	for _, f := range numbers {
 		n, w := binary.Uvarint(b)
 		if w <= 0 {
 			return m, errMeta

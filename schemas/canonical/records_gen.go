@@ -93,6 +93,10 @@ type AccountRecord struct {
 	Addresses []Address `avro:"addresses"`
 	// ways to reach its parties
 	Contacts []Contact `avro:"contacts"`
+	// false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null
+	Complete bool `avro:"complete"`
+	// why it is not complete: the first reason, and how many more there are
+	IncompleteReason *string `avro:"incomplete_reason"`
 }
 
 // DealRecord: The order-to-cash story of one opportunity. entity_id = deal_id.
@@ -128,6 +132,26 @@ type DealRecord struct {
 	Amount Decimal `avro:"amount"` //exhaustruct:optional CopyFrom sets it
 	// ISO 4217 code, of the opportunity
 	Currency *string `avro:"currency"` //exhaustruct:optional CopyFrom sets it
+	// numbers of its other orders, cancelled ones behind
+	OtherOrderNumbers []string `avro:"other_order_numbers"`
+	// numbers of its other subscriptions, ended ones and those of cancelled orders behind
+	OtherSubscriptionNumbers []string `avro:"other_subscription_numbers"`
+	// numbers of its other invoices, cancelled ones and those of cancelled orders behind
+	OtherInvoiceNumbers []string `avro:"other_invoice_numbers"`
+	// gross of its invoices in force, in billing_currency
+	Billed Decimal `avro:"billed"`
+	// paid for its invoices that are not cancelled, in billing_currency
+	Paid Decimal `avro:"paid"`
+	// gross of its credit notes in force, without sign, in billing_currency
+	Credited Decimal `avro:"credited"`
+	// ISO 4217 code that its invoices share; null without any, or where they share none
+	BillingCurrency *string `avro:"billing_currency"`
+	// what is odd about it: those of its invoices, void_invoice, invoiced_before (activation), activated_before (winning), dead_order_billed
+	Flags []string `avro:"flags"`
+	// false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null
+	Complete bool `avro:"complete"`
+	// why it is not complete: the first reason, and how many more there are
+	IncompleteReason *string `avro:"incomplete_reason"`
 }
 
 // FeedRecord: What one task has counted of one source topic, cumulative. The key is hop/topic/partition.
@@ -185,6 +209,10 @@ type IdentityLinkRecord struct {
 	Reference *string `avro:"reference"`
 	// other identifiers of the party that name a master party
 	IgnoredReferences []string `avro:"ignored_references"`
+	// false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null
+	Complete bool `avro:"complete"`
+	// why it is not complete: the first reason, and how many more there are
+	IncompleteReason *string `avro:"incomplete_reason"`
 }
 
 // InvoiceRecord: A sales invoice or credit note.
@@ -222,6 +250,14 @@ type InvoiceRecord struct {
 	CreatedAt *int64 `avro:"created_at"`
 	// the lines of the document, in order of their ids
 	Lines []Line `avro:"lines"`
+	// money paid that settles nothing: all of it on a cancelled invoice, what is over gross on one in force
+	Unapplied Decimal `avro:"unapplied"`
+	// what is odd about it: void_paid, overpaid, paid_before (its booking), other_currency (a payment, not added), unknown_currency, positive_credit
+	Flags []string `avro:"flags"`
+	// false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null
+	Complete bool `avro:"complete"`
+	// why it is not complete: the first reason, and how many more there are
+	IncompleteReason *string `avro:"incomplete_reason"`
 }
 
 // LetterRecord: A record that could not be processed. The key is topic/partition/offset.
@@ -275,6 +311,10 @@ type OpportunityRecord struct {
 	Approximate bool `avro:"approximate"`
 	// the lines of the document, in order of their ids
 	Lines []Line `avro:"lines"`
+	// false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null
+	Complete bool `avro:"complete"`
+	// why it is not complete: the first reason, and how many more there are
+	IncompleteReason *string `avro:"incomplete_reason"`
 }
 
 // OrderRecord: A sales order.
@@ -302,6 +342,14 @@ type OrderRecord struct {
 	CreatedAt *int64 `avro:"created_at"`
 	// the lines of the document, in order of their ids
 	Lines []Line `avro:"lines"`
+	// draft, confirmed, done or cancelled; without a mapping only what the state says plainly
+	Phase *string `avro:"phase"`
+	// what is odd about it: unknown_currency (not in ISO 4217; amounts are rounded to two places)
+	Flags []string `avro:"flags"`
+	// false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null
+	Complete bool `avro:"complete"`
+	// why it is not complete: the first reason, and how many more there are
+	IncompleteReason *string `avro:"incomplete_reason"`
 }
 
 // PaymentRecord: Money tied to an invoice.
@@ -323,6 +371,12 @@ type PaymentRecord struct {
 	Currency *string `avro:"currency"`
 	// commit time at which the payment was tied to its invoice, UTC, microseconds; of a snapshot row the time in its columns
 	CreatedAt *int64 `avro:"created_at"`
+	// what is odd about it: unapplied (its invoice is cancelled), other_currency (than its invoice; not added there)
+	Flags []string `avro:"flags"`
+	// false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null
+	Complete bool `avro:"complete"`
+	// why it is not complete: the first reason, and how many more there are
+	IncompleteReason *string `avro:"incomplete_reason"`
 }
 
 // ProductRecord: A product, a product's template or a service that sells a product.
@@ -338,6 +392,10 @@ type ProductRecord struct {
 	Name *string `avro:"name"` //exhaustruct:optional CopyFrom sets it
 	// entity_id of a product's template or a service's product
 	OfID *string `avro:"of_id"`
+	// false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null
+	Complete bool `avro:"complete"`
+	// why it is not complete: the first reason, and how many more there are
+	IncompleteReason *string `avro:"incomplete_reason"`
 }
 
 // SubscriptionRecord: A recurring contract.
@@ -367,6 +425,12 @@ type SubscriptionRecord struct {
 	CreatedAt *int64 `avro:"created_at"`
 	// the lines of the document, in order of their ids
 	Lines []Line `avro:"lines"`
+	// what is odd about it: unknown_currency (not in ISO 4217; amounts are rounded to two places)
+	Flags []string `avro:"flags"`
+	// false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null
+	Complete bool `avro:"complete"`
+	// why it is not complete: the first reason, and how many more there are
+	IncompleteReason *string `avro:"incomplete_reason"`
 }
 
 // recordNames are the records' names in schemas/avsc.
@@ -412,40 +476,49 @@ func Blank(entity string, head Envelope) Versioned {
 	case "account":
 		r := new(AccountRecord)
 		r.Envelope = head
+		r.Complete = true
 		return r
 	case "deal":
 		r := new(DealRecord)
 		r.Envelope = head
 		r.Stage = "opened"
+		r.Complete = true
 		return r
 	case "identity_link":
 		r := new(IdentityLinkRecord)
 		r.Envelope = head
+		r.Complete = true
 		return r
 	case "invoice":
 		r := new(InvoiceRecord)
 		r.Envelope = head
 		r.Kind = "invoice"
+		r.Complete = true
 		return r
 	case "opportunity":
 		r := new(OpportunityRecord)
 		r.Envelope = head
+		r.Complete = true
 		return r
 	case "order":
 		r := new(OrderRecord)
 		r.Envelope = head
+		r.Complete = true
 		return r
 	case "payment":
 		r := new(PaymentRecord)
 		r.Envelope = head
+		r.Complete = true
 		return r
 	case "product":
 		r := new(ProductRecord)
 		r.Envelope = head
+		r.Complete = true
 		return r
 	case "subscription":
 		r := new(SubscriptionRecord)
 		r.Envelope = head
+		r.Complete = true
 		return r
 	default:
 		return nil

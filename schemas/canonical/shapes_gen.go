@@ -30,7 +30,7 @@ const (
 const (
 	EntryDate, EntryState, EntryNumber = 0, 1, 2
 
-	EntryLineParty, EntryLineDebit, EntryLineCredit = 0, 1, 2
+	EntryLineParty, EntryLineDebit, EntryLineCredit, EntryLineCurrency = 0, 1, 2, 3
 
 	InvoiceState, InvoicePhase, InvoiceNumber, InvoiceKind, InvoiceDate, InvoiceReference, InvoiceOrderNumber, InvoiceCurrency, InvoiceEntry, InvoiceNet, InvoiceTax = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
@@ -38,11 +38,11 @@ const (
 
 	TaxAmount = 0
 
-	PaymentLine, PaymentAmount, PaymentPaidOn = 0, 1, 2
+	PaymentLine, PaymentAmount, PaymentPaidOn, PaymentCurrency = 0, 1, 2, 3
 
 	OpportunityState, OpportunityPhase, OpportunityDescription, OpportunityAmount, OpportunityCurrency, OpportunityNumber = 0, 1, 2, 3, 4, 5
 
-	OrderState, OrderNumber, OrderOpportunity, OrderNet, OrderTax, OrderGross, OrderCurrency, OrderDate, OrderComment = 0, 1, 2, 3, 4, 5, 6, 7, 8
+	OrderState, OrderNumber, OrderOpportunity, OrderNet, OrderTax, OrderGross, OrderCurrency, OrderDate, OrderComment, OrderPhase = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 	PartyName, PartyCode, PartyActive, PartyVATExempt = 0, 1, 2, 3
 
@@ -56,7 +56,7 @@ const (
 
 	ReferenceCode, ReferenceName = 0, 1
 
-	SubscriptionState, SubscriptionPhase, SubscriptionNumber, SubscriptionOrderNumber, SubscriptionStartDate, SubscriptionEndDate, SubscriptionMonthlyNet, SubscriptionCurrency, SubscriptionRecurrence = 0, 1, 2, 3, 4, 5, 6, 7, 8
+	SubscriptionState, SubscriptionPhase, SubscriptionNumber, SubscriptionOrderNumber, SubscriptionStartDate, SubscriptionEndDate, SubscriptionMonthlyNet, SubscriptionCurrency, SubscriptionRecurrence, SubscriptionRecurrenceInterval = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 )
 
 // Entities returns every canonical entity. The result is fresh: callers may
@@ -72,19 +72,20 @@ func Entities() []Entity {
 				{Name: "party", Kind: change.String, Ref: Party, Doc: "whom it concerns"},
 				{Name: "debit", Kind: change.Decimal, Doc: "debit"},
 				{Name: "credit", Kind: change.Decimal, Doc: "credit"},
+				{Name: "currency", Kind: change.String, Doc: "ISO 4217 code of debit and credit; NULL: that of the invoice it pays"},
 			}},
 		}},
 		{Name: Invoice, Phases: []string{"draft", "posted", "paid", "cancelled"}, Header: Shape{Fields: []FieldSpec{
 			{Name: "state", Kind: change.String, Doc: "state in the source's own word"},
 			{Name: "phase", Kind: change.String, Need: true, Words: []string{"draft", "posted", "paid", "cancelled"}, Doc: "state in canonical words"},
 			{Name: "number", Kind: change.String, Doc: "number that people call it by"},
-			{Name: "kind", Kind: change.String, Words: []string{"invoice", "credit_note"}, Doc: "NULL: credit_note if a line credits another, else invoice"},
+			{Name: "kind", Kind: change.String, Words: []string{"invoice", "credit_note"}, Doc: "NULL: credit_note if a line credits another, else invoice; a total below zero is a credit_note whatever stands here"},
 			{Name: "invoice_date", Kind: change.Date, Doc: "day of the invoice"},
 			{Name: "reference", Kind: change.String, Doc: "the customer's reference or what else the invoice names"},
 			{Name: "order_number", Kind: change.String, Doc: "number of the order it bills"},
 			{Name: "currency", Kind: change.String, Need: true, Doc: "ISO 4217 code"},
 			{Name: "entry", Kind: change.String, Ref: Entry, Doc: "the journal entry that posted it"},
-			{Name: "net", Kind: change.Decimal, Doc: "NULL: the sum of the lines, each rounded half-even to cents"},
+			{Name: "net", Kind: change.Decimal, Doc: "NULL: the sum of the lines, each rounded as the catalog says"},
 			{Name: "tax", Kind: change.Decimal, Doc: "NULL: the sum of the tax rows"},
 		}}, Parts: []Shape{
 			{Part: PartLine, Fields: []FieldSpec{
@@ -100,6 +101,7 @@ func Entities() []Entity {
 				{Name: "line", Kind: change.String, Doc: "native id of the journal entry line that pays; NULL where amount and paid_on are here"},
 				{Name: "amount", Kind: change.Decimal, Doc: "money received"},
 				{Name: "paid_on", Kind: change.Date, Doc: "day of the payment in the books"},
+				{Name: "currency", Kind: change.String, Doc: "ISO 4217 code of amount; NULL: the invoice's"},
 			}},
 		}},
 		{Name: Opportunity, Phases: []string{"open", "won", "lost"}, Header: Shape{Fields: []FieldSpec{
@@ -117,7 +119,7 @@ func Entities() []Entity {
 				{Name: "credits", Kind: change.String, Doc: "native id of the earlier invoice's line that this one credits"},
 			}},
 		}},
-		{Name: Order, Header: Shape{Fields: []FieldSpec{
+		{Name: Order, Phases: []string{"draft", "confirmed", "done", "cancelled"}, Header: Shape{Fields: []FieldSpec{
 			{Name: "state", Kind: change.String, Doc: "state in the source's own word"},
 			{Name: "number", Kind: change.String, Doc: "number that people call it by; subscriptions and invoices name it"},
 			{Name: "opportunity", Kind: change.String, Ref: Opportunity, Doc: "the opportunity it comes from"},
@@ -127,6 +129,7 @@ func Entities() []Entity {
 			{Name: "currency", Kind: change.String, Need: true, Doc: "ISO 4217 code"},
 			{Name: "order_date", Kind: change.Date, Doc: "day of the order"},
 			{Name: "comment", Kind: change.String, Doc: "free text"},
+			{Name: "phase", Kind: change.String, Words: []string{"draft", "confirmed", "done", "cancelled"}, Doc: "state in canonical words; NULL: cancelled where the state is a plain word for it"},
 		}}, Parts: []Shape{
 			{Part: PartLine, Fields: []FieldSpec{
 				{Name: "product", Kind: change.String, Ref: Product, Doc: "the product sold"},
@@ -172,9 +175,10 @@ func Entities() []Entity {
 			{Name: "order_number", Kind: change.String, Doc: "number of the order it fulfils"},
 			{Name: "start_date", Kind: change.Date, Doc: "first day"},
 			{Name: "end_date", Kind: change.Date, Doc: "last day; NULL: no end is agreed"},
-			{Name: "monthly_net", Kind: change.Decimal, Doc: "per month, without tax; NULL: the sum of the lines"},
+			{Name: "monthly_net", Kind: change.Decimal, Doc: "per month, without tax; NULL: the sum of the lines by recurrence"},
 			{Name: "currency", Kind: change.String, Need: true, Doc: "ISO 4217 code"},
-			{Name: "recurrence", Kind: change.String, Need: true, Doc: "month"},
+			{Name: "recurrence", Kind: change.String, Need: true, Doc: "period for which the lines are: month, half-yearly, 3 months, P1Y, …"},
+			{Name: "recurrence_interval", Kind: change.Decimal, Doc: "so many of recurrence make the period; NULL: one"},
 		}}, Parts: []Shape{
 			{Part: PartLine, Fields: []FieldSpec{
 				{Name: "product", Kind: change.String, Ref: Product, Doc: "the product sold"},

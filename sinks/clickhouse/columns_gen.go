@@ -42,6 +42,8 @@ func accountColumns() []column[canonical.AccountRecord] {
 		list("contacts.native_id", "Array(String)", "id of the contact row, in the words of its system", func(r *R) []canonical.Contact { return r.Contacts }, func(i *canonical.Contact) string { return i.NativeID }),
 		list("contacts.type", "Array(Nullable(String))", "kind of contact in the words of its system: phone, email, …", func(r *R) []canonical.Contact { return r.Contacts }, func(i *canonical.Contact) *string { return i.Type }),
 		list("contacts.value", "Array(Nullable(String))", "the number or address itself", func(r *R) []canonical.Contact { return r.Contacts }, func(i *canonical.Contact) *string { return i.Value }),
+		plain("complete", "Bool", "false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null", func(r *R) bool { return r.Complete }).or("true"),
+		plain("incomplete_reason", "Nullable(String)", "why it is not complete: the first reason, and how many more there are", func(r *R) *string { return r.IncompleteReason }),
 	}
 }
 
@@ -62,6 +64,16 @@ func dealColumns() []column[canonical.DealRecord] {
 		texts("approximate", "Array(String)", "names of the times above that come from a snapshot row's columns", func(r *R) []string { return r.Approximate }),
 		converted("amount", "Nullable(Decimal(38, 9))", "expected revenue of the opportunity without tax, in currency", func(r *R) canonical.Decimal { return r.Amount }, amount),
 		plain("currency", "Nullable(String)", "ISO 4217 code, of the opportunity", func(r *R) *string { return r.Currency }),
+		texts("other_order_numbers", "Array(String)", "numbers of its other orders, cancelled ones behind", func(r *R) []string { return r.OtherOrderNumbers }),
+		texts("other_subscription_numbers", "Array(String)", "numbers of its other subscriptions, ended ones and those of cancelled orders behind", func(r *R) []string { return r.OtherSubscriptionNumbers }),
+		texts("other_invoice_numbers", "Array(String)", "numbers of its other invoices, cancelled ones and those of cancelled orders behind", func(r *R) []string { return r.OtherInvoiceNumbers }),
+		converted("billed", "Nullable(Decimal(38, 9))", "gross of its invoices in force, in billing_currency", func(r *R) canonical.Decimal { return r.Billed }, amount),
+		converted("paid", "Nullable(Decimal(38, 9))", "paid for its invoices that are not cancelled, in billing_currency", func(r *R) canonical.Decimal { return r.Paid }, amount),
+		converted("credited", "Nullable(Decimal(38, 9))", "gross of its credit notes in force, without sign, in billing_currency", func(r *R) canonical.Decimal { return r.Credited }, amount),
+		plain("billing_currency", "Nullable(String)", "ISO 4217 code that its invoices share; null without any, or where they share none", func(r *R) *string { return r.BillingCurrency }),
+		texts("flags", "Array(String)", "what is odd about it: those of its invoices, void_invoice, invoiced_before (activation), activated_before (winning), dead_order_billed", func(r *R) []string { return r.Flags }),
+		plain("complete", "Bool", "false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null", func(r *R) bool { return r.Complete }).or("true"),
+		plain("incomplete_reason", "Nullable(String)", "why it is not complete: the first reason, and how many more there are", func(r *R) *string { return r.IncompleteReason }),
 	}
 }
 
@@ -96,6 +108,8 @@ func identityLinkColumns() []column[canonical.IdentityLinkRecord] {
 		plain("name", "Nullable(String)", "the party's own name", func(r *R) *string { return r.Name }),
 		plain("reference", "Nullable(String)", "the identifier that was followed", func(r *R) *string { return r.Reference }),
 		texts("ignored_references", "Array(String)", "other identifiers of the party that name a master party", func(r *R) []string { return r.IgnoredReferences }),
+		plain("complete", "Bool", "false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null", func(r *R) bool { return r.Complete }).or("true"),
+		plain("incomplete_reason", "Nullable(String)", "why it is not complete: the first reason, and how many more there are", func(r *R) *string { return r.IncompleteReason }),
 	}
 }
 
@@ -120,6 +134,10 @@ func invoiceColumns() []column[canonical.InvoiceRecord] {
 		list("lines.product_id", "Array(Nullable(String))", "entity_id of the product or service that is sold", func(r *R) []canonical.Line { return r.Lines }, func(i *canonical.Line) *string { return i.ProductID }),
 		convertedList("lines.quantity", "Array(Nullable(Decimal(38, 9)))", "how many, in the unit of the source; the shortest decimal of its number", func(r *R) []canonical.Line { return r.Lines }, func(i *canonical.Line) canonical.Decimal { return i.Quantity }, amount),
 		convertedList("lines.unit_price", "Array(Nullable(Decimal(38, 9)))", "price of one, without tax, in the document's currency", func(r *R) []canonical.Line { return r.Lines }, func(i *canonical.Line) canonical.Decimal { return i.UnitPrice }, amount),
+		converted("unapplied", "Nullable(Decimal(38, 9))", "money paid that settles nothing: all of it on a cancelled invoice, what is over gross on one in force", func(r *R) canonical.Decimal { return r.Unapplied }, amount),
+		texts("flags", "Array(String)", "what is odd about it: void_paid, overpaid, paid_before (its booking), other_currency (a payment, not added), unknown_currency, positive_credit", func(r *R) []string { return r.Flags }),
+		plain("complete", "Bool", "false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null", func(r *R) bool { return r.Complete }).or("true"),
+		plain("incomplete_reason", "Nullable(String)", "why it is not complete: the first reason, and how many more there are", func(r *R) *string { return r.IncompleteReason }),
 	}
 }
 
@@ -155,6 +173,8 @@ func opportunityColumns() []column[canonical.OpportunityRecord] {
 		list("lines.product_id", "Array(Nullable(String))", "entity_id of the product or service that is sold", func(r *R) []canonical.Line { return r.Lines }, func(i *canonical.Line) *string { return i.ProductID }),
 		convertedList("lines.quantity", "Array(Nullable(Decimal(38, 9)))", "how many, in the unit of the source; the shortest decimal of its number", func(r *R) []canonical.Line { return r.Lines }, func(i *canonical.Line) canonical.Decimal { return i.Quantity }, amount),
 		convertedList("lines.unit_price", "Array(Nullable(Decimal(38, 9)))", "price of one, without tax, in the document's currency", func(r *R) []canonical.Line { return r.Lines }, func(i *canonical.Line) canonical.Decimal { return i.UnitPrice }, amount),
+		plain("complete", "Bool", "false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null", func(r *R) bool { return r.Complete }).or("true"),
+		plain("incomplete_reason", "Nullable(String)", "why it is not complete: the first reason, and how many more there are", func(r *R) *string { return r.IncompleteReason }),
 	}
 }
 
@@ -174,6 +194,10 @@ func orderColumns() []column[canonical.OrderRecord] {
 		list("lines.product_id", "Array(Nullable(String))", "entity_id of the product or service that is sold", func(r *R) []canonical.Line { return r.Lines }, func(i *canonical.Line) *string { return i.ProductID }),
 		convertedList("lines.quantity", "Array(Nullable(Decimal(38, 9)))", "how many, in the unit of the source; the shortest decimal of its number", func(r *R) []canonical.Line { return r.Lines }, func(i *canonical.Line) canonical.Decimal { return i.Quantity }, amount),
 		convertedList("lines.unit_price", "Array(Nullable(Decimal(38, 9)))", "price of one, without tax, in the document's currency", func(r *R) []canonical.Line { return r.Lines }, func(i *canonical.Line) canonical.Decimal { return i.UnitPrice }, amount),
+		plain("phase", "Nullable(String)", "draft, confirmed, done or cancelled; without a mapping only what the state says plainly", func(r *R) *string { return r.Phase }),
+		texts("flags", "Array(String)", "what is odd about it: unknown_currency (not in ISO 4217; amounts are rounded to two places)", func(r *R) []string { return r.Flags }),
+		plain("complete", "Bool", "false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null", func(r *R) bool { return r.Complete }).or("true"),
+		plain("incomplete_reason", "Nullable(String)", "why it is not complete: the first reason, and how many more there are", func(r *R) *string { return r.IncompleteReason }),
 	}
 }
 
@@ -187,6 +211,9 @@ func paymentColumns() []column[canonical.PaymentRecord] {
 		converted("paid_on", "Nullable(Date32)", "day of the payment in the books; null until the journal entry is known", func(r *R) *int32 { return r.PaidOn }, day),
 		plain("currency", "Nullable(String)", "ISO 4217 code", func(r *R) *string { return r.Currency }),
 		converted("created_at", "Nullable(DateTime64(6, 'UTC'))", "commit time at which the payment was tied to its invoice, UTC, microseconds; of a snapshot row the time in its columns", func(r *R) *int64 { return r.CreatedAt }, instant),
+		texts("flags", "Array(String)", "what is odd about it: unapplied (its invoice is cancelled), other_currency (than its invoice; not added there)", func(r *R) []string { return r.Flags }),
+		plain("complete", "Bool", "false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null", func(r *R) bool { return r.Complete }).or("true"),
+		plain("incomplete_reason", "Nullable(String)", "why it is not complete: the first reason, and how many more there are", func(r *R) *string { return r.IncompleteReason }),
 	}
 }
 
@@ -197,6 +224,8 @@ func productColumns() []column[canonical.ProductRecord] {
 		plain("code", "Nullable(String)", "the seller's code; a product without one has its template's", func(r *R) *string { return r.Code }),
 		plain("name", "Nullable(String)", "what it is called", func(r *R) *string { return r.Name }),
 		plain("of_id", "Nullable(String)", "entity_id of a product's template or a service's product", func(r *R) *string { return r.OfID }),
+		plain("complete", "Bool", "false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null", func(r *R) bool { return r.Complete }).or("true"),
+		plain("incomplete_reason", "Nullable(String)", "why it is not complete: the first reason, and how many more there are", func(r *R) *string { return r.IncompleteReason }),
 	}
 }
 
@@ -217,5 +246,8 @@ func subscriptionColumns() []column[canonical.SubscriptionRecord] {
 		list("lines.product_id", "Array(Nullable(String))", "entity_id of the product or service that is sold", func(r *R) []canonical.Line { return r.Lines }, func(i *canonical.Line) *string { return i.ProductID }),
 		convertedList("lines.quantity", "Array(Nullable(Decimal(38, 9)))", "how many, in the unit of the source; the shortest decimal of its number", func(r *R) []canonical.Line { return r.Lines }, func(i *canonical.Line) canonical.Decimal { return i.Quantity }, amount),
 		convertedList("lines.unit_price", "Array(Nullable(Decimal(38, 9)))", "price of one, without tax, in the document's currency", func(r *R) []canonical.Line { return r.Lines }, func(i *canonical.Line) canonical.Decimal { return i.UnitPrice }, amount),
+		texts("flags", "Array(String)", "what is odd about it: unknown_currency (not in ISO 4217; amounts are rounded to two places)", func(r *R) []string { return r.Flags }),
+		plain("complete", "Bool", "false: a part of it was refused, is missing or unknown, as incomplete_reason says; sums with such a part are null", func(r *R) bool { return r.Complete }).or("true"),
+		plain("incomplete_reason", "Nullable(String)", "why it is not complete: the first reason, and how many more there are", func(r *R) *string { return r.IncompleteReason }),
 	}
 }

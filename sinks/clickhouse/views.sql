@@ -52,7 +52,7 @@ ARRAY JOIN contacts.system AS c_system, contacts.native_id AS c_native_id, conta
 -- @entity_id id of the party as an account of its own
 CREATE OR REPLACE VIEW identity_links AS
 SELECT system, native_id, nullIf(account_id, '') AS account_id, rule, linked_at, approximate, name, reference, ignored_references,
-    version, updated_at, entity_id
+    complete, incomplete_reason, version, updated_at, entity_id
 FROM
 (
     SELECT * FROM canonical_identity_link FINAL
@@ -61,8 +61,10 @@ FROM
 )
 WHERE NOT deleted;
 
--- One row per link that ever held: versions that changed something else (a name)
--- belong to the link they found.
+-- One row per link that was ever published: versions that changed something else
+-- (a name) belong to the link they found. Which links were shown for a moment
+-- depends on what was known when, so no other run shows quite the same, and the
+-- compacted topic cannot tell it again.
 -- @account_id the account that the party belonged to
 -- @native_id id of the party, in the words of its system
 -- @entity_id id of the party as an account of its own
@@ -85,14 +87,14 @@ SELECT p.entity_id AS entity_id, p.system AS system, p.native_id AS native_id, p
             p.kind = 'service', coalesce(nullIf(o.code, ''), oo.code, p.code), p.code) AS code,
     multiIf(p.kind = 'product', coalesce(o.name, p.name),
             p.kind = 'service', coalesce(oo.name, o.name, p.name), p.name) AS name,
-    p.version AS version, p.updated_at AS updated_at
+    p.complete AS complete, p.incomplete_reason AS incomplete_reason, p.version AS version, p.updated_at AS updated_at
 FROM (SELECT * FROM canonical_product FINAL) AS p
 LEFT JOIN (SELECT entity_id, code, name, of_id FROM canonical_product FINAL) AS o ON o.entity_id = p.of_id
 LEFT JOIN (SELECT entity_id, code, name FROM canonical_product FINAL) AS oo ON oo.entity_id = o.of_id;
 
 -- One row per product.
 CREATE OR REPLACE VIEW products AS
-SELECT system, native_id, code, name, version, updated_at, entity_id
+SELECT system, native_id, code, name, complete, incomplete_reason, version, updated_at, entity_id
 FROM product_names
 WHERE kind = 'product';
 
@@ -219,6 +221,7 @@ CREATE OR REPLACE VIEW deals AS
 SELECT entity_id AS deal_id, nullIf(canonical_deal.account_id, '') AS account_id, opportunity_native_id, order_number, subscription_number,
     invoice_number, stage, opened_at, won_at, lost_at, activated_at, invoiced_at, paid_at,
     toBool(notEmpty(canonical_deal.approximate)) AS approximate, canonical_deal.approximate AS approximate_milestones, amount, currency,
+    other_order_numbers, other_subscription_numbers, other_invoice_numbers, billed, paid, credited, billing_currency, flags, complete, incomplete_reason,
     version, updated_at, system, native_id, source_position
 FROM canonical_deal FINAL;
 
@@ -232,13 +235,16 @@ FROM deals
 ARRAY JOIN [('opened', opened_at), ('won', won_at), ('lost', lost_at), ('activated', activated_at), ('invoiced', invoiced_at), ('paid', paid_at)] AS fact
 WHERE fact.2 IS NOT NULL;
 
--- Seconds from one milestone to the next. A pair with an approximate end counts
--- under approximate and stays out of percentiles and max, which are NULL where
--- count is 0. A deal that waits for its end counts under the day of its start.
+-- Seconds from one milestone to the next. A pair counts once, as the first of
+-- incomplete, approximate, early that holds, else under count; only these are in
+-- percentiles and max, which are NULL where count is 0. A deal that waits for its
+-- end counts under the day of its start; an invoice that is void is no end.
 -- @day UTC day of the end, of what is open the day of the start
 -- @metric quote_to_activation (won to activated) or invoice_lag (activated to invoiced)
 -- @count pairs that are measured exactly
 -- @approximate pairs with an approximate end
+-- @early pairs whose end came before their start: billed in advance, activated before it was won
+-- @incomplete pairs of deals that are not complete
 -- @open deals, not lost, that wait for the end
 -- @p50 median, seconds
 -- @p90 90th percentile, seconds
@@ -246,21 +252,23 @@ WHERE fact.2 IS NOT NULL;
 -- @max greatest, seconds
 -- @oldest_open_seconds greatest age of an open one, against now, seconds
 CREATE OR REPLACE VIEW kpi_daily AS
-SELECT day, metric, countIf(ended AND NOT vague) AS count, countIf(ended AND vague) AS approximate, countIf(NOT ended) AS open,
-    if(countIf(ended AND NOT vague) = 0, NULL, quantileExactIf(0.5)(seconds, ended AND NOT vague)) AS p50,
-    if(countIf(ended AND NOT vague) = 0, NULL, quantileExactIf(0.9)(seconds, ended AND NOT vague)) AS p90,
-    if(countIf(ended AND NOT vague) = 0, NULL, quantileExactIf(0.99)(seconds, ended AND NOT vague)) AS p99,
-    if(countIf(ended AND NOT vague) = 0, NULL, maxIf(seconds, ended AND NOT vague)) AS max,
-    if(countIf(NOT ended) = 0, NULL, maxIf(age, NOT ended)) AS oldest_open_seconds
+SELECT day, metric, countIf(how = 'exact') AS count, countIf(how = 'approximate') AS approximate, countIf(how = 'early') AS early,
+    countIf(how = 'incomplete') AS incomplete, countIf(how = 'open') AS open,
+    if(countIf(how = 'exact') = 0, NULL, quantileExactIf(0.5)(seconds, how = 'exact')) AS p50,
+    if(countIf(how = 'exact') = 0, NULL, quantileExactIf(0.9)(seconds, how = 'exact')) AS p90,
+    if(countIf(how = 'exact') = 0, NULL, quantileExactIf(0.99)(seconds, how = 'exact')) AS p99,
+    if(countIf(how = 'exact') = 0, NULL, maxIf(seconds, how = 'exact')) AS max,
+    if(countIf(how = 'open') = 0, NULL, maxIf(age, how = 'open')) AS oldest_open_seconds
 FROM
 (
-    SELECT pair.1 AS metric, pair.3 IS NOT NULL AS ended, pair.4 AS vague,
+    SELECT pair.1 AS metric,
+        multiIf(pair.3 IS NULL, 'open', NOT complete, 'incomplete', pair.4, 'approximate', pair.3 < pair.2, 'early', 'exact') AS how,
         toDate(assumeNotNull(coalesce(pair.3, pair.2)), 'UTC') AS day,
         (toUnixTimestamp64Micro(assumeNotNull(pair.3)) - toUnixTimestamp64Micro(assumeNotNull(pair.2))) / 1e6 AS seconds,
         intDiv(toUnixTimestamp64Micro(now64(6, 'UTC')) - toUnixTimestamp64Micro(assumeNotNull(pair.2)), 1000000) AS age
     FROM deals
     ARRAY JOIN [('quote_to_activation', won_at, activated_at, hasAny(approximate_milestones, ['won_at', 'activated_at'])),
-                ('invoice_lag', activated_at, invoiced_at, hasAny(approximate_milestones, ['activated_at', 'invoiced_at']))] AS pair
+                ('invoice_lag', activated_at, if(has(flags, 'void_invoice'), NULL, invoiced_at), hasAny(approximate_milestones, ['activated_at', 'invoiced_at']))] AS pair
     WHERE pair.2 IS NOT NULL AND (pair.3 IS NOT NULL OR stage != 'lost')
 )
 GROUP BY day, metric;

@@ -169,7 +169,11 @@ func TestKPIs(t *testing.T) {
 	n := 0
 	deal := func(stage string, won, activated, invoiced *int64, approximate ...string) any {
 		n++
-		return &canonical.DealRecord{Envelope: env(fmt.Sprintf("d%02d", n), "a", 1), Stage: stage, WonAt: won, ActivatedAt: activated, InvoicedAt: invoiced, Approximate: approximate}
+		return &canonical.DealRecord{Envelope: env(fmt.Sprintf("d%02d", n), "a", 1), Stage: stage, WonAt: won, ActivatedAt: activated, InvoicedAt: invoiced, Approximate: approximate, Complete: true}
+	}
+	with := func(d any, change func(*canonical.DealRecord)) any {
+		change(d.(*canonical.DealRecord))
+		return d
 	}
 	day := func(d int, v *int64) *int64 { return ptr(*v + int64(d)*86400_000000) }
 	write(t, w, "canonical.deal", part(t, 0, 0,
@@ -184,15 +188,19 @@ func TestKPIs(t *testing.T) {
 		deal("lost", at(10, 0, 0), at(10, 0, 5), nil),                                  // a pair remains a pair; its invoice is not waited for
 		deal("activated", nil, day(2, at(1, 0, 0)), nil),                               // never won: no pair; invoice open on the 24th
 		deal("invoiced", nil, nil, at(1, 0, 0)),                                        // an end without a start
+		deal("invoiced", at(9, 0, 0), at(10, 0, 0), at(9, 30, 0)),                      // an hour; invoiced in advance
+		deal("activated", at(9, 0, 0), at(8, 0, 0), nil),                               // activated before it was won; invoice open
+		with(deal("paid", at(9, 0, 0), at(9, 0, 3), at(9, 0, 2)), func(d *canonical.DealRecord) { d.Complete = false }),
+		with(deal("activated", at(9, 0, 0), at(9, 0, 7), at(9, 0, 8)), func(d *canonical.DealRecord) { d.Flags = []string{"void_invoice"} }), // 7 s; waits for another invoice
 	))
-	// exact pairs of quote_to_activation on the 22nd: 1, 5, 10, 20.5; quantileExact takes the element at level * count
-	wants(t, w, "day, metric, count, approximate, open, p50, p90, p99, max", "kpi_daily ORDER BY metric, day",
-		"2026-11-22|invoice_lag|1|0|2|0|0|0|0",
-		"2026-11-23|invoice_lag|2|0|0|50379.5|50379.5|50379.5|50379.5",
-		"2026-11-24|invoice_lag|0|0|1|NULL|NULL|NULL|NULL",
-		"2026-11-21|quote_to_activation|0|0|2|NULL|NULL|NULL|NULL",
-		"2026-11-22|quote_to_activation|4|1|0|10|20.5|20.5|20.5",
-		"2026-11-23|quote_to_activation|1|0|0|30|30|30|30")
+	// exact pairs of quote_to_activation on the 22nd: 1, 5, 7, 10, 20.5, 3600; quantileExact takes the element at level * count
+	wants(t, w, "day, metric, count, approximate, early, incomplete, open, p50, p90, p99, max", "kpi_daily ORDER BY metric, day",
+		"2026-11-22|invoice_lag|1|0|1|1|4|0|0|0|0",
+		"2026-11-23|invoice_lag|2|0|0|0|0|50379.5|50379.5|50379.5|50379.5",
+		"2026-11-24|invoice_lag|0|0|0|0|1|NULL|NULL|NULL|NULL",
+		"2026-11-21|quote_to_activation|0|0|0|0|2|NULL|NULL|NULL|NULL",
+		"2026-11-22|quote_to_activation|6|1|1|1|0|10|3600|3600|3600",
+		"2026-11-23|quote_to_activation|1|0|0|0|0|30|30|30|30")
 	// Compared by the server's clock: the oldest open deal of the 21st is that of 22:00.
 	age := "dateDiff('second', toDateTime('2026-11-21 22:00:00', 'UTC'), now())"
 	if got := ask(t, w, "[toString(abs(oldest_open_seconds - "+age+") <= 1)] AS row FROM kpi_daily WHERE day = '2026-11-21'"); got != "1" {

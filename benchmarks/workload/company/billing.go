@@ -9,11 +9,11 @@ func (g *Generator) billLines(b *bill, from []*line, sign int64) {
 		n := &line{in: ofBill, of: b.id, product: g.same(l.product, inERP), qty: sign * l.qty, price: l.price}
 		n.id = g.next(g.t.billItems)
 		b.items = append(b.items, n)
-		net += n.amount()
+		net += n.amount(b.currency)
 	}
-	b.taxes = append(b.taxes, &tax{bill: b.id, code: "STD", amount: halfEven(net*20, 100)})
+	b.taxes = append(b.taxes, &tax{bill: b.id, code: "STD", amount: share(net, 20, b.currency)})
 	if b.id%3 == 0 {
-		b.taxes = append(b.taxes, &tax{bill: b.id, code: "ECO", amount: halfEven(net*3, 1000)})
+		b.taxes = append(b.taxes, &tax{bill: b.id, code: "ECO", amount: share(net, 1, b.currency)})
 	}
 }
 
@@ -126,6 +126,10 @@ func ownLines(b *bill) []*line {
 }
 
 func (g *Generator) issueLater(c *customer, o *order, k *contract, b *bill) {
+	if g.chance(g.rates.PaidBefore) {
+		g.pay(b, b.gross()/2)
+		g.seen(CasePaidBefore)
+	}
 	g.after(6*hour, func() {
 		g.issue(b)
 		g.afterIssue(c, o, k, b)
@@ -160,14 +164,7 @@ func (g *Generator) afterIssue(c *customer, o *order, k *contract, b *bill) {
 	}
 	switch {
 	case under(r.Void):
-		g.after(day, func() {
-			g.transact(inERP)
-			b.status = billVoid
-			g.update(b, false)
-			g.seen(CaseVoid)
-			g.seen(CaseSeveralBills)
-			g.after(day, func() { g.addBill(c, o, k) })
-		})
+		g.after(day, func() { g.void(c, o, k, b) })
 		return
 	case under(r.Unpaid):
 	case under(r.PartlyPaid):
@@ -186,8 +183,14 @@ func (g *Generator) afterIssue(c *customer, o *order, k *contract, b *bill) {
 	default:
 		g.after(12*day, func() {
 			g.settle(b)
-			if g.chance(r.PaymentUndone) {
+			switch {
+			case g.chance(r.PaymentUndone):
 				g.after(3*day, func() { g.undo(b) })
+			case g.chance(r.VoidPaid):
+				g.after(3*day, func() {
+					g.seen(CaseVoidPaid)
+					g.void(c, o, k, b)
+				})
 			}
 		})
 	}
@@ -196,11 +199,21 @@ func (g *Generator) afterIssue(c *customer, o *order, k *contract, b *bill) {
 	}
 }
 
+// void takes a bill out of the books; another one follows.
+func (g *Generator) void(c *customer, o *order, k *contract, b *bill) {
+	g.transact(inERP)
+	b.status = billVoid
+	g.update(b, false)
+	g.seen(CaseVoid)
+	g.seen(CaseSeveralBills)
+	g.after(day, func() { g.addBill(c, o, k) })
+}
+
 func (b *bill) gross() int64 {
 	var n int64
 	for _, l := range b.items {
 		if l.live {
-			n += l.amount()
+			n += l.amount(b.currency)
 		}
 	}
 	for _, t := range b.taxes {
@@ -228,9 +241,15 @@ func (g *Generator) pay(b *bill, amount int64) {
 	g.insert(r)
 }
 
-// settle pays the rest; the state follows in the same transaction or the next.
+// settle pays the rest, now and then a little more; the state follows in the same
+// transaction or the next.
 func (g *Generator) settle(b *bill) {
-	g.pay(b, b.gross()-b.paid())
+	rest := b.gross() - b.paid()
+	if g.chance(g.rates.Overpaid) {
+		rest += 10_000
+		g.seen(CaseOverpaid)
+	}
+	g.pay(b, rest)
 	if g.chance(0.3) {
 		g.transact(inERP)
 	}
@@ -254,11 +273,21 @@ func (g *Generator) undo(b *bill) {
 	}
 }
 
-// credit takes a bill back by a bill of negative quantities.
+// credit takes a bill back, or a part of its first line, by a bill of negative
+// quantities. Some are not even called a credit.
 func (g *Generator) credit(b *bill) {
-	n := &bill{party: b.party, kind: kindCredit, status: billDraft, contract: "", orderCode: b.orderCode, currency: b.currency}
+	from, kind := b.items, kindCredit
+	if len(from) > 0 && g.chance(g.rates.PartCredit) {
+		from = []*line{{product: from[0].product, qty: max(from[0].qty/4, 1), price: from[0].price}}
+		g.seen(CasePartCredit)
+	}
+	if g.chance(g.rates.NamelessCredit) {
+		kind = kindBill
+		g.seen(CaseNamelessCredit)
+	}
+	n := &bill{party: b.party, kind: kind, status: billDraft, contract: "", orderCode: b.orderCode, currency: b.currency}
 	n.id = g.next(g.t.bills)
-	g.billLines(n, b.items, -1)
+	g.billLines(n, from, -1)
 	g.insertBill(n)
 	g.seen(CaseCreditNote)
 	if g.chance(0.8) {

@@ -152,6 +152,10 @@ func (g *Generator) addCustomer() *customer {
 		c.currency = "USD"
 	case n < 8:
 		c.currency = "PLN"
+	case n < 9: // without minor units
+		c.currency = "JPY"
+	case n < 10: // with three places
+		c.currency = "KWD"
 	}
 	if g.t.customers.added {
 		c.segment = "new"

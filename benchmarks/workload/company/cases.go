@@ -51,6 +51,15 @@ const (
 	CaseTerminated
 	CaseSecondOrder
 	CaseOrderWithoutDeal
+	CaseOrderRewritten // cancelled and written anew
+	CaseSecondBilled   // a deal with two orders that are both fulfilled
+	CaseLongCycle
+	CaseInAdvance // billed before the contract is live
+	CasePartCredit
+	CaseNamelessCredit // a credit that is called a bill
+	CaseOverpaid
+	CaseVoidPaid
+	CasePaidBefore // paid before the bill is issued
 	caseCount
 )
 
@@ -60,7 +69,8 @@ var caseNames = [caseCount]string{
 	"dangling_link", "two_links", "second_debtor", "document_moved", "no_party", "partly_paid", "paid_in_parts", "payment_undone",
 	"credit_note", "void", "several_bills", "discount", "lost", "undecided", "deal_deleted", "draft_deleted", "parent_deleted",
 	"child_first", "line_moved", "moved_line_deleted", "renamed", "customer_deleted", "address_deleted", "terminated", "second_order",
-	"order_without_deal",
+	"order_without_deal", "order_rewritten", "second_billed", "long_cycle", "in_advance", "part_credit", "nameless_credit", "overpaid", "void_paid",
+	"paid_before",
 }
 
 func (c Case) String() string { return caseNames[c] }

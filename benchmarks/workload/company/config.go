@@ -65,12 +65,20 @@ type Transport struct {
 type Business struct {
 	// Of deals.
 	Undecided, Lost, LostDeleted, SecondOrder, OrderWithoutDeal, Discount, LargeText float64
+	// Of the orders of deals. OrderRewritten: cancelled and written anew;
+	// SecondBilled, of second orders: fulfilled like the first.
+	OrderRewritten, SecondBilled float64
 	// Of won deals. Overtaken: the image that shows it reaches its topic after
 	// the row's next one.
 	Overtaken, NeverContracted, NeverActivated, Terminated, NeverBilled float64
+	// Of contracts. InAdvance: billed before it is live.
+	LongCycle, InAdvance float64
 	// Of bills.
 	DraftDeleted, DraftOrphaned, Void, PartlyPaid, PaidInParts, Unpaid, PaymentUndone float64
 	CreditNote, LineMoved, MovedDebtor, NoDebtor, StrayLines                          float64
+	VoidPaid, Overpaid, PaidBefore                                                    float64
+	// Of credit notes. NamelessCredit: it has a bill's word for its kind.
+	PartCredit, NamelessCredit float64
 	// Of parties of the other systems.
 	LateLink, WrongLink, WrongForEver, LinkChanged, LinkRemoved, NoLink, DanglingLink, TwoLinks, SecondDebtor float64
 	// Of customers, once for each deal.
@@ -92,6 +100,8 @@ func DefaultTransport() *Transport {
 func DefaultBusiness() *Business {
 	return &Business{
 		Undecided: 0.10, Lost: 0.15, LostDeleted: 0.20, SecondOrder: 0.02, OrderWithoutDeal: 0.02, Discount: 0.12, LargeText: 0.04,
+		OrderRewritten: 0.03, SecondBilled: 0.6, LongCycle: 0.12, InAdvance: 0.03,
+		VoidPaid: 0.02, Overpaid: 0.02, PaidBefore: 0.02, PartCredit: 0.4, NamelessCredit: 0.2,
 		Overtaken: 0.02, NeverContracted: 0.04, NeverActivated: 0.06, Terminated: 0.08, NeverBilled: 0.06,
 		DraftDeleted: 0.04, DraftOrphaned: 0.15, Void: 0.03, PartlyPaid: 0.06, PaidInParts: 0.12, Unpaid: 0.08, PaymentUndone: 0.04,
 		CreditNote: 0.05, LineMoved: 0.03, MovedDebtor: 0.03, NoDebtor: 0.02, StrayLines: 0.005,

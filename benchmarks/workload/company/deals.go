@@ -95,7 +95,7 @@ func (g *Generator) qualify(d *deal) {
 	}
 	d.stage, d.hasValue, d.value = dealQualified, true, 0
 	for _, l := range d.items {
-		d.value += l.amount()
+		d.value += l.amount(d.currency)
 	}
 	renamed := g.chance(0.1)
 	if renamed {
@@ -168,13 +168,33 @@ func (g *Generator) win(d *deal) {
 	}
 	g.update(d, false)
 	o := g.addOrder(d.customer, d)
+	if g.chance(r.OrderRewritten) {
+		o = g.rewriteOrder(d, o)
+	}
 	if g.chance(r.SecondOrder) {
-		g.addOrder(d.customer, d)
+		second := g.addOrder(d.customer, d)
 		g.seen(CaseSecondOrder)
+		if g.chance(r.SecondBilled) {
+			g.after(30*hour, func() { g.addContract(d.customer, second) })
+			g.seen(CaseSecondBilled)
+		}
 	}
 	if !g.chance(r.NeverContracted) {
 		g.after(20*hour, func() { g.addContract(d.customer, o) })
 	}
+}
+
+// rewriteOrder cancels an order and writes it anew. Sometimes the other systems
+// do not hear of it and go on with the old one too.
+func (g *Generator) rewriteOrder(d *deal, old *order) *order {
+	g.transact(inCRM)
+	old.status = orderCancelled
+	g.update(old, false)
+	g.seen(CaseOrderRewritten)
+	if g.chance(0.3) {
+		g.after(20*hour, func() { g.addContract(d.customer, old) })
+	}
+	return g.addOrder(d.customer, d)
 }
 
 func (g *Generator) addOrder(c *customer, d *deal) *order {
@@ -199,12 +219,12 @@ func (g *Generator) addOrder(c *customer, d *deal) *order {
 			n.price -= n.price / 8
 		}
 		o.items = append(o.items, n)
-		o.net += n.amount()
+		o.net += n.amount(o.currency)
 	}
 	if discount {
 		g.seen(CaseDiscount)
 	}
-	o.vat = halfEven(o.net*23, 100)
+	o.vat = share(o.net, 23, o.currency)
 	o.total = o.net + o.vat
 	g.transact(inCRM)
 	g.insert(o)
@@ -224,7 +244,11 @@ const dayMicros = 86_400_000_000
 func (g *Generator) addContract(c *customer, o *order) {
 	r := &g.rates
 	p := g.subscriber(c)
-	k := &contract{party: p, orderCode: o.code, status: contractPending, starts: g.now/dayMicros + 1, currency: o.currency}
+	k := &contract{party: p, orderCode: o.code, status: contractPending, starts: g.now/dayMicros + 1, currency: o.currency, cycle: "month"}
+	if g.chance(r.LongCycle) {
+		k.cycle = pick(g, longCycles[:])
+		g.seen(CaseLongCycle)
+	}
 	k.id = g.next(g.t.contracts)
 	k.number = code("CT-", k.id)
 	g.transact(inSubs)
@@ -239,6 +263,11 @@ func (g *Generator) addContract(c *customer, o *order) {
 		return
 	}
 	neverBilled := g.chance(r.NeverBilled)
+	if !neverBilled && g.chance(r.InAdvance) {
+		neverBilled = true // not again
+		g.addBill(c, o, k)
+		g.seen(CaseInAdvance)
+	}
 	g.after(day, func() {
 		g.transact(inSubs)
 		k.status = contractLive
@@ -255,6 +284,14 @@ func (g *Generator) addContract(c *customer, o *order) {
 			g.after(3*day, func() { g.addBill(c, o, k) })
 		}
 	})
+}
+
+// longCycles are the words for cycles of more than a month, each in another style.
+var longCycles = [...]string{"year", "quarterly", "P6M", "2 months"}
+
+// months is how long a cycle is.
+func (c *contract) months() int64 {
+	return map[string]int64{"month": 1, "year": 12, "quarterly": 3, "P6M": 6, "2 months": 2}[c.cycle]
 }
 
 // same is the product as another system knows it.

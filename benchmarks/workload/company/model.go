@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 )
 
-// The model of the business. Money is in cents, prices in 1/10,000, quantities
+// The model of the business. Money is in thousandths, prices in 1/10,000, quantities
 // in thousandths, dates in days since 1970, times in microseconds.
 
 type customer struct {
@@ -205,6 +205,7 @@ type contract struct {
 	status       string
 	starts, ends int64
 	currency     string
+	cycle        string
 	items        []*line
 	activated    instant
 }
@@ -212,7 +213,7 @@ type contract struct {
 func (c *contract) tab(g *Generator) *table { return g.t.contracts }
 func (c *contract) row(v []val) []val {
 	v = append(v, val{i: c.id}, val{i: c.party.id}, val{s: c.number}, val{s: c.orderCode, null: c.orderCode == ""}, val{s: c.status},
-		val{i: c.starts}, val{i: c.ends, null: c.ends == 0}, val{s: c.currency}, val{s: "month"})
+		val{i: c.starts}, val{i: c.ends, null: c.ends == 0}, val{s: c.currency}, val{s: c.cycle})
 	return c.stamps(v)
 }
 
@@ -309,8 +310,30 @@ func (l *line) row(v []val) []val {
 	}
 }
 
-// amount is quantity × price, rounded half to even to cents.
-func (l *line) amount() int64 { return halfEven(l.qty*l.price, 100_000) }
+// amount is quantity × price, rounded half to even to the smallest unit of the
+// document's currency.
+func (l *line) amount(currency string) int64 {
+	unit := smallest(currency)
+	return halfEven(l.qty*l.price, 10_000*unit) * unit
+}
+
+// smallest is the smallest unit of a currency in thousandths.
+func smallest(currency string) int64 {
+	switch currency {
+	case "JPY":
+		return 1000
+	case "KWD":
+		return 1
+	default:
+		return 10
+	}
+}
+
+// share is so many hundredths of an amount, rounded like a line.
+func share(amount, hundredths int64, currency string) int64 {
+	unit := smallest(currency)
+	return halfEven(amount*hundredths, 100*unit) * unit
+}
 
 type tax struct {
 	meta

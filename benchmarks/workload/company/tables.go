@@ -119,11 +119,11 @@ func (g *Generator) defineTables() {
 	t.addresses = def(inCRM, "customer_addresses", id, zoned, of(colUUID, "address_uuid"), long("customer_id"), text("line1"), null(text("zip")), text("town"), text("country_code"))
 	t.contacts = def(inCRM, "customer_contacts", []int{0, 1}, zoned, long("customer_id"), text("channel"), text("target"))
 	t.deals = def(inCRM, "deals", id, zoned, long("deal_id"), long("customer_id"), column{name: "title", kind: colText, toast: true}, words("stage", dealNew, dealQualified, dealWon, dealLost),
-		null(number(colDecimal, "value", 14, 2)), text("currency"), text("code"))
+		null(number(colDecimal, "value", 15, 3)), text("currency"), text("code"))
 	t.dealItems = def(inCRM, "deal_items", id, zoned, long("deal_item_id"), long("deal_id"), long("item_id"), number(colDecimal, "price", 16, 4), text("memo"),
 		column{name: "qty", kind: colDouble, later: true, dflt: val{i: 1000}})
-	t.orders = def(inCRM, "orders", id, zoned, long("order_id"), long("customer_id"), null(long("deal_id")), text("code"), words("status", orderOpen, orderConfirmed),
-		number(colDecimal, "net", 14, 2), number(colDecimal, "vat", 14, 2), number(colDecimal, "total", 14, 2), text("currency"), column{name: "notes", kind: colText, null: true, toast: true}, of(colDate, "placed_on"))
+	t.orders = def(inCRM, "orders", id, zoned, long("order_id"), long("customer_id"), null(long("deal_id")), text("code"), words("status", orderOpen, orderConfirmed, orderCancelled),
+		number(colDecimal, "net", 15, 3), number(colDecimal, "vat", 15, 3), number(colDecimal, "total", 15, 3), text("currency"), column{name: "notes", kind: colText, null: true, toast: true}, of(colDate, "placed_on"))
 	t.orderItems = def(inCRM, "order_items", id, zoned, long("order_item_id"), long("order_id"), long("item_id"), of(colDouble, "qty"), number(colDecimal, "price", 16, 4), text("memo"))
 	t.items = def(inCRM, "catalog_items", id, zoned, long("item_id"), text("sku"), text("label"), null(of(colBool, "orderable")))
 	// subs: an old connector; times in microseconds by logical type.
@@ -141,8 +141,8 @@ func (g *Generator) defineTables() {
 	t.bills = def(inERP, "bills", id, stamps, long("bill_id"), null(long("debtor_no")), null(text("bill_no")), words("kind", kindBill, kindCredit), words("status", billDraft, billIssued, billSettled, billVoid),
 		null(of(colEpochDate, "issued_on")), null(of(colMicroTimestamp, "issued_at")), null(text("contract_no")), null(text("order_code")), text("currency"))
 	t.billItems = def(inERP, "bill_items", id, stamps, long("bill_item_id"), long("bill_id"), long("article_no"), of(colDouble, "qty"), number(colConnectDecimal, "price", 18, 6), text("memo"))
-	t.billTaxes = def(inERP, "bill_taxes", []int{0, 1}, stamps, long("bill_id"), text("tax_code"), number(colConnectDecimal, "amount", 14, 2))
-	t.receipts = def(inERP, "receipts", id, stamps, of(colUUID, "receipt_uuid"), long("bill_id"), number(colConnectDecimal, "amount", 14, 2), of(colEpochDate, "paid_on"))
+	t.billTaxes = def(inERP, "bill_taxes", []int{0, 1}, stamps, long("bill_id"), text("tax_code"), number(colConnectDecimal, "amount", 15, 3))
+	t.receipts = def(inERP, "receipts", id, stamps, of(colUUID, "receipt_uuid"), long("bill_id"), number(colConnectDecimal, "amount", 15, 3), of(colEpochDate, "paid_on"))
 	t.debtors.full, t.bills.full = true, true
 }
 

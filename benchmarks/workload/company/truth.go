@@ -221,7 +221,7 @@ func (t *truth) sortIn() {
 		if b := o.(*bill); b.live && b.party != nil {
 			a := t.byParty[b.party]
 			of := a.bills
-			if b.kind == kindCredit {
+			if t.credits(b) {
 				of = a.credits
 			}
 			of[b.orderCode] = append(of[b.orderCode], b)
@@ -264,7 +264,7 @@ func decimalText(n int64, places int) string {
 	return sign + whole
 }
 
-func cents(n int64) string { return decimalText(n, 2) }
+func money(n int64) string { return decimalText(n, 3) }
 
 func (t *truth) tellAccounts() {
 	g := t.g
@@ -272,7 +272,7 @@ func (t *truth) tellAccounts() {
 		if a.customer == nil && len(a.parties[inSubs]) == 0 && len(a.parties[inERP]) == 0 {
 			continue
 		}
-		row := oracle.Row{"account_id": a.id, "crm_ids": "", "updated_at": oracle.TimeText(a.updated)}
+		row := oracle.Row{"account_id": a.id, "complete": "true", "crm_ids": "", "updated_at": oracle.TimeText(a.updated)}
 		name := ""
 		if a.customer != nil {
 			name = a.customer.name
@@ -320,16 +320,16 @@ func (t *truth) tellAccounts() {
 func (t *truth) tellProducts() {
 	for sys, ps := range t.g.products {
 		for _, p := range ps {
-			t.add("products", oracle.Row{"system": t.g.systems[sys].name, "native_id": num(p.id), "code": p.sku, "name": p.label, "kind": "product"})
+			t.add("products", oracle.Row{"system": t.g.systems[sys].name, "native_id": num(p.id), "code": p.sku, "name": p.label, "kind": "product", "complete": "true"})
 		}
 	}
 }
 
 // tellLines tells the lines of a document and returns the sum of their amounts.
-func (t *truth) tellLines(view string, in lineTable, sys int, doc int64) int64 {
+func (t *truth) tellLines(view string, in lineTable, sys int, doc int64, currency string) int64 {
 	var sum int64
 	for _, l := range t.lines[in][doc] {
-		sum += l.amount()
+		sum += l.amount(currency)
 		t.add(view, oracle.Row{
 			"system": t.g.systems[sys].name, "parent_native_id": num(doc), "native_id": num(l.id), "product_code": l.product.sku,
 			"quantity": decimalText(l.qty, 3), "unit_price": decimalText(l.price, 4),
@@ -339,7 +339,7 @@ func (t *truth) tellLines(view string, in lineTable, sys int, doc int64) int64 {
 }
 
 func (t *truth) document(sys int, id, account, deal, currency string, created instant) oracle.Row {
-	r := oracle.Row{"system": t.g.systems[sys].name, "native_id": id, "currency": currency, "created_at": oracle.TimeText(created.at)}
+	r := oracle.Row{"system": t.g.systems[sys].name, "native_id": id, "currency": currency, "created_at": oracle.TimeText(created.at), "complete": "true"}
 	put(r, "account_id", account)
 	put(r, "deal_id", deal)
 	return r
@@ -366,10 +366,10 @@ func (t *truth) tellDocuments() {
 		r["state"], r["description"], r["number"] = d.stage, d.title, d.code
 		r["phase"] = map[string]string{dealNew: "open", dealQualified: "open", dealWon: "won", dealLost: "lost"}[d.stage]
 		if d.hasValue {
-			r["amount"] = cents(d.value)
+			r["amount"] = money(d.value)
 		}
 		t.add("opportunities", r)
-		t.tellLines("opportunity_lines", ofDeal, inCRM, d.id)
+		t.tellLines("opportunity_lines", ofDeal, inCRM, d.id, d.currency)
 	}
 	for _, o := range g.t.orders.objects {
 		o := o.(*order)
@@ -382,9 +382,11 @@ func (t *truth) tellDocuments() {
 		}
 		r := t.document(inCRM, num(o.id), t.ofCustomer(o.customer).id, id, o.currency, o.born)
 		r["number"], r["state"], r["order_date"] = o.code, o.status, oracle.DateText(o.placed)
-		r["net"], r["tax"], r["gross"] = cents(o.net), cents(o.vat), cents(o.total)
+		r["flags"] = ""
+		r["phase"] = map[string]string{orderOpen: "draft", orderConfirmed: "confirmed", orderCancelled: "cancelled"}[o.status]
+		r["net"], r["tax"], r["gross"] = money(o.net), money(o.vat), money(o.total)
 		t.add("orders", r)
-		t.tellLines("order_lines", ofOrder, inCRM, o.id)
+		t.tellLines("order_lines", ofOrder, inCRM, o.id, o.currency)
 	}
 	for _, o := range g.t.contracts.objects {
 		k := o.(*contract)
@@ -393,12 +395,14 @@ func (t *truth) tellDocuments() {
 		}
 		a := t.byParty[k.party]
 		r := t.document(inSubs, num(k.id), a.id, t.dealOf(a, k.orderCode), k.currency, k.born)
+		r["flags"] = ""
 		r["number"], r["state"], r["order_number"], r["start_date"] = k.number, k.status, k.orderCode, oracle.DateText(k.starts)
 		r["phase"] = map[string]string{contractPending: "draft", contractLive: "active", contractEnded: "ended"}[k.status]
 		if k.ends != 0 {
 			r["end_date"] = oracle.DateText(k.ends)
 		}
-		r["monthly_net"] = cents(t.tellLines("subscription_lines", ofContract, inSubs, k.id))
+		net := t.tellLines("subscription_lines", ofContract, inSubs, k.id, k.currency)
+		r["monthly_net"] = decimalText(halfEven(net*1_000_000, k.months()), 9)
 		t.add("subscriptions", r)
 	}
 	for _, o := range g.t.bills.objects {
@@ -411,10 +415,14 @@ func (t *truth) tellDocuments() {
 func (t *truth) gross(b *bill) int64 {
 	sum := t.taxes[b.id]
 	for _, l := range t.lines[ofBill][b.id] {
-		sum += l.amount()
+		sum += l.amount(b.currency)
 	}
 	return sum
 }
+
+// credits tells whether a bill gives money back: by its kind, or since its total
+// is below zero.
+func (t *truth) credits(b *bill) bool { return b.kind == kindCredit || t.gross(b) < 0 }
 
 // itemised tells whether a bill has anything on it.
 func (t *truth) itemised(b *bill) bool {
@@ -432,17 +440,71 @@ func (t *truth) tellBill(b *bill) {
 	put(r, "number", b.number)
 	put(r, "reference", b.contract)
 	put(r, "order_number", b.orderCode)
-	r["state"], r["kind"] = b.status, map[string]string{kindBill: "invoice", kindCredit: "credit_note"}[b.kind]
+	r["state"], r["kind"] = b.status, "invoice"
+	if t.credits(b) {
+		r["kind"] = "credit_note"
+	}
 	r["phase"] = map[string]string{billDraft: "draft", billIssued: "posted", billSettled: "paid", billVoid: "cancelled"}[b.status]
 	if b.issuedOn != 0 {
 		r["invoice_date"] = oracle.DateText(b.issuedOn)
 	}
-	net := t.tellLines("invoice_lines", ofBill, inERP, b.id)
-	r["net"], r["tax"], r["gross"], r["paid"] = cents(net), cents(t.taxes[b.id]), cents(net+t.taxes[b.id]), cents(t.paid[b])
+	net := t.tellLines("invoice_lines", ofBill, inERP, b.id, b.currency)
+	r["net"], r["tax"], r["gross"], r["paid"] = money(net), money(t.taxes[b.id]), money(net+t.taxes[b.id]), money(t.paid[b])
+	r["unapplied"], r["flags"] = money(t.unapplied(b)), flagText(t.flags(b))
 	t.add("invoices", r)
 	for _, l := range t.links[b] {
 		p := t.document(inERP, l.uuid, account, deal, b.currency, l.born)
-		p["invoice_native_id"], p["amount"], p["paid_on"] = num(b.id), cents(l.amount), oracle.DateText(l.paidOn)
+		p["invoice_native_id"], p["amount"], p["paid_on"] = num(b.id), money(l.amount), oracle.DateText(l.paidOn)
+		if p["flags"] = ""; b.status == billVoid && !t.credits(b) {
+			p["flags"] = "unapplied"
+		}
 		t.add("payments", p)
 	}
+}
+
+// unapplied is money that was paid and settles nothing.
+func (t *truth) unapplied(b *bill) int64 {
+	switch {
+	case t.credits(b) || b.status == billDraft:
+		return 0
+	case b.status == billVoid:
+		return t.paid[b]
+	case t.itemised(b):
+		return max(t.paid[b]-t.gross(b), 0)
+	default:
+		return 0
+	}
+}
+
+// flags tells what is odd about a bill.
+func (t *truth) flags(b *bill) []string {
+	if t.credits(b) {
+		if t.gross(b) > 0 {
+			return []string{"positive_credit"}
+		}
+		return nil
+	}
+	var flags []string
+	if b.status == billVoid {
+		if t.paid[b] > 0 {
+			flags = append(flags, "void_paid")
+		}
+		return flags
+	}
+	if b.posted() && t.unapplied(b) > 0 {
+		flags = append(flags, "overpaid")
+	}
+	for _, l := range t.links[b] {
+		early := b.invoiced.at != 0 && !b.invoiced.approx && !l.born.approx && l.born.at < b.invoiced.at
+		if l.amount > 0 && (b.status == billDraft || early) {
+			flags = append(flags, "paid_before")
+			break
+		}
+	}
+	return flags
+}
+
+func flagText(flags []string) string {
+	slices.Sort(flags)
+	return strings.Join(slices.Compact(flags), ",")
 }

@@ -13,7 +13,7 @@ import (
 // dealTruth is what the KPIs need of a deal.
 type dealTruth struct {
 	won, activated, invoiced instant
-	lost                     bool
+	lost, void               bool // void: the invoice that is shown is
 }
 
 func (t *truth) tellDeals() {
@@ -26,25 +26,43 @@ func (t *truth) tellDeals() {
 
 func (t *truth) tellDeal(d *deal) {
 	a := t.ofCustomer(d.customer)
-	row := oracle.Row{"deal_id": t.dealID(d), "account_id": a.id, "opportunity_native_id": num(d.id), "currency": d.currency}
+	row := oracle.Row{"deal_id": t.dealID(d), "account_id": a.id, "opportunity_native_id": num(d.id), "currency": d.currency, "complete": "true"}
 	if d.hasValue {
-		row["amount"] = cents(d.value)
+		row["amount"] = money(d.value)
 	}
 	j := t.join(a, d)
 	kpi := dealTruth{won: d.won, lost: d.stage == dealLost}
 	if len(j.orders) > 0 {
 		row["order_number"] = j.orders[0].code
 	}
+	var orders, contracts, bills []string
+	for _, o := range j.orders {
+		orders = append(orders, o.code)
+	}
+	for _, k := range slices.Concat(j.contracts, j.otherContracts) {
+		contracts = append(contracts, k.number)
+	}
+	for i, b := range slices.Concat(j.bills, j.otherBills) {
+		if b.number != "" || i == 0 && len(j.bills) > 0 {
+			bills = append(bills, b.number)
+		}
+	}
 	if len(j.contracts) > 0 {
 		row["subscription_number"] = j.contracts[0].number
-		kpi.activated = j.contracts[0].activated
+		kpi.activated, contracts = j.contracts[0].activated, contracts[1:]
 	}
 	if len(j.bills) > 0 {
 		put(row, "invoice_number", j.bills[0].number)
-		kpi.invoiced = j.bills[0].invoiced
+		kpi.invoiced, kpi.void, bills = j.bills[0].invoiced, j.bills[0].status == billVoid, bills[1:]
 	}
-	paidAt := t.paidAt(j.claims())
+	row["other_order_numbers"] = strings.Join(orders[min(1, len(orders)):], ",")
+	row["other_subscription_numbers"], row["other_invoice_numbers"] = strings.Join(contracts, ","), strings.Join(bills, ",")
+	paidAt := t.paidAt(j)
 	row["stage"] = t.stage(d, j)
+	w := t.weigh(j)
+	row["billed"], row["paid"], row["credited"] = money(w.billed), money(w.paid), money(w.credited)
+	put(row, "billing_currency", w.currency)
+	row["flags"] = flagText(t.dealFlags(d, j))
 	var approximate []string
 	for _, m := range []struct {
 		column string
@@ -67,6 +85,9 @@ type joined struct {
 	contracts []*contract
 	bills     []*bill
 	credits   []*bill
+	// Those of cancelled orders, where another lives.
+	otherContracts []*contract
+	otherBills     []*bill
 }
 
 // join finds a deal's documents: those of its live orders, or of all where none
@@ -76,20 +97,26 @@ func (t *truth) join(a *account, d *deal) joined {
 	slices.SortFunc(j.orders, func(x, y *order) int {
 		return cmp.Or(cmp.Compare(x.rank(), y.rank()), cmp.Compare(x.born.at, y.born.at), cmp.Compare(x.id, y.id))
 	})
-	for i, o := range j.orders {
-		if i > 0 && o.rank() == rankDead && j.orders[0].rank() != rankDead {
-			break
+	for _, o := range j.orders {
+		if o.rank() == rankDead && j.orders[0].rank() != rankDead {
+			j.otherContracts = append(j.otherContracts, a.contracts[o.code]...)
+			j.otherBills = append(j.otherBills, a.bills[o.code]...)
+			continue
 		}
 		j.contracts = append(j.contracts, a.contracts[o.code]...)
 		j.bills = append(j.bills, a.bills[o.code]...)
 		j.credits = append(j.credits, a.credits[o.code]...)
 	}
-	slices.SortFunc(j.contracts, func(x, y *contract) int {
-		return cmp.Or(cmp.Compare(x.rank(), y.rank()), cmp.Compare(x.born.at, y.born.at), cmp.Compare(x.id, y.id))
-	})
-	slices.SortFunc(j.bills, func(x, y *bill) int {
-		return cmp.Or(cmp.Compare(x.rank(), y.rank()), cmp.Compare(x.born.at, y.born.at), cmp.Compare(x.id, y.id))
-	})
+	for _, list := range [...][]*contract{j.contracts, j.otherContracts} {
+		slices.SortFunc(list, func(x, y *contract) int {
+			return cmp.Or(cmp.Compare(x.rank(), y.rank()), cmp.Compare(x.born.at, y.born.at), cmp.Compare(x.id, y.id))
+		})
+	}
+	for _, list := range [...][]*bill{j.bills, j.otherBills} {
+		slices.SortFunc(list, func(x, y *bill) int {
+			return cmp.Or(cmp.Compare(x.rank(), y.rank()), cmp.Compare(x.born.at, y.born.at), cmp.Compare(x.id, y.id))
+		})
+	}
 	return j
 }
 
@@ -100,7 +127,9 @@ const (
 	rankDead
 )
 
-func (o *order) rank() int { return map[string]int{orderCancelled: rankDead}[o.status] }
+func (o *order) rank() int {
+	return map[string]int{orderConfirmed: rankForce, orderOpen: rankDraft, orderCancelled: rankDead}[o.status]
+}
 
 func (c *contract) rank() int {
 	return map[string]int{contractLive: rankForce, contractPending: rankDraft, contractEnded: rankDead}[c.status]
@@ -115,31 +144,51 @@ func (j joined) claims() []*bill {
 	return slices.DeleteFunc(slices.Clone(j.bills), func(b *bill) bool { return b.rank() == rankDead })
 }
 
+// weight is what was billed, paid and credited of a deal.
+type weight struct {
+	billed, paid, credited, open int64
+	currency                     string
+}
+
+func (t *truth) weigh(j joined) weight {
+	var w weight
+	for _, b := range j.claims() {
+		w.currency = b.currency
+		w.paid += t.paid[b]
+		w.open += max(t.gross(b)-t.paid[b], 0)
+		if b.posted() {
+			w.billed += t.gross(b)
+		}
+	}
+	for _, c := range j.credits {
+		if c.posted() {
+			w.currency = c.currency
+			w.credited += max(t.gross(c), -t.gross(c))
+		}
+	}
+	return w
+}
+
 // stage is the furthest that the current rows show.
 func (t *truth) stage(d *deal, j joined) string {
-	claims := j.claims()
-	var posted, settled, started int
+	claims, w := j.claims(), t.weigh(j)
+	all := len(claims) > 0
+	var posted, started bool
 	for _, b := range claims {
-		if b.posted() {
-			posted++
-			if t.itemised(b) && t.paid[b] >= t.gross(b) {
-				settled++
-			}
-		}
-		if t.paid[b] > 0 {
-			started++
-		}
+		posted = posted || b.posted()
+		started = started || t.paid[b] > 0
+		all = all && b.posted() && t.itemised(b)
 	}
 	switch {
 	case d.stage == dealLost:
 		return "lost"
-	case slices.ContainsFunc(j.credits, (*bill).posted):
+	case all && w.billed > 0 && w.credited >= w.billed:
 		return "credited"
-	case len(claims) > 0 && settled == len(claims):
+	case all && w.open <= w.credited:
 		return "paid"
-	case started > 0:
+	case started:
 		return "partly_paid"
-	case posted > 0:
+	case posted:
 		return "invoiced"
 	case len(j.contracts) > 0 && j.contracts[0].status == contractLive:
 		return "activated"
@@ -150,40 +199,83 @@ func (t *truth) stage(d *deal, j joined) string {
 	}
 }
 
-// paidAt is the commit time of the receipt with which the last of the claims was
-// paid in full.
-func (t *truth) paidAt(claims []*bill) instant {
-	open, left := len(claims), map[*bill]int64{}
-	var links []*receipt
+// paidAt is the commit time of what covered the last of the claims: a receipt,
+// or a credit for what was still open, once anything was paid at all.
+func (t *truth) paidAt(j joined) instant {
+	claims, w := j.claims(), t.weigh(j)
+	type event struct {
+		at     instant
+		of     *bill // nil: a credit
+		amount int64
+	}
+	left := map[*bill]int64{}
+	var events []event
+	ready := true
 	for _, b := range claims {
 		if !t.itemised(b) {
 			return instant{}
 		}
-		links = append(links, t.links[b]...)
-		if left[b] = t.gross(b); left[b] <= 0 {
-			open--
+		ready = ready && b.posted()
+		left[b] = t.gross(b)
+		for _, l := range t.links[b] {
+			events = append(events, event{l.born, b, l.amount})
 		}
 	}
-	slices.SortFunc(links, func(x, y *receipt) int { return cmp.Compare(x.born.at, y.born.at) })
-	for _, l := range links {
-		before := left[l.bill] > 0
-		left[l.bill] -= l.amount
-		switch after := left[l.bill] > 0; {
-		case before && !after:
-			open--
-		case !before && after:
-			open++
+	if !ready || w.billed <= 0 || w.credited < w.billed {
+		for _, c := range j.credits {
+			if c.posted() {
+				events = append(events, event{c.invoiced, nil, max(t.gross(c), -t.gross(c))})
+			}
 		}
-		if open == 0 {
-			return l.born
+	}
+	slices.SortStableFunc(events, func(x, y event) int { return cmp.Compare(x.at.at, y.at.at) })
+	var credited, paid int64
+	for _, e := range events {
+		if e.of == nil {
+			credited += e.amount
+		} else {
+			left[e.of] -= e.amount
+			paid += e.amount
+		}
+		var open int64
+		for _, n := range left {
+			open += max(n, 0)
+		}
+		if paid > 0 && open <= credited {
+			return e.at
 		}
 	}
 	return instant{}
 }
 
+// dealFlags tells what is odd about a deal.
+func (t *truth) dealFlags(d *deal, j joined) []string {
+	var flags []string
+	for _, b := range slices.Concat(j.bills, j.credits) {
+		flags = append(flags, t.flags(b)...)
+	}
+	before := func(x, y instant) bool { return x.at != 0 && y.at != 0 && !x.approx && !y.approx && x.at < y.at }
+	if len(j.contracts) > 0 {
+		activated := j.contracts[0].activated
+		if before(activated, d.won) {
+			flags = append(flags, "activated_before")
+		}
+		if len(j.bills) > 0 && before(j.bills[0].invoiced, activated) {
+			flags = append(flags, "invoiced_before")
+		}
+	}
+	if len(j.bills) > 0 && j.bills[0].status == billVoid {
+		flags = append(flags, "void_invoice")
+	}
+	if slices.ContainsFunc(j.otherBills, (*bill).posted) {
+		flags = append(flags, "dead_order_billed")
+	}
+	return flags
+}
+
 type kpiDay struct {
-	seconds           []float64
-	approximate, open int
+	seconds                  []float64
+	approximate, early, open int
 }
 
 func (t *truth) tellKPIs() {
@@ -192,7 +284,12 @@ func (t *truth) tellKPIs() {
 		ends func(dealTruth) (from, to instant)
 	}{
 		{"quote_to_activation", func(d dealTruth) (instant, instant) { return d.won, d.activated }},
-		{"invoice_lag", func(d dealTruth) (instant, instant) { return d.activated, d.invoiced }},
+		{"invoice_lag", func(d dealTruth) (instant, instant) {
+			if d.void {
+				return d.activated, instant{} // it waits for another one
+			}
+			return d.activated, d.invoiced
+		}},
 	} {
 		days := map[int64]*kpiDay{}
 		on := func(at int64) *kpiDay {
@@ -212,6 +309,8 @@ func (t *truth) tellKPIs() {
 				}
 			case from.approx || to.approx:
 				on(to.at).approximate++
+			case to.at < from.at:
+				on(to.at).early++
 			default:
 				k := on(to.at)
 				k.seconds = append(k.seconds, float64(to.at-from.at)/1e6)
@@ -226,7 +325,7 @@ func (t *truth) tellKPIs() {
 			k := days[n]
 			row := oracle.Row{
 				"day": oracle.DateText(n), "metric": metric.name, "count": strconv.Itoa(len(k.seconds)),
-				"approximate": strconv.Itoa(k.approximate), "open": strconv.Itoa(k.open),
+				"approximate": strconv.Itoa(k.approximate), "open": strconv.Itoa(k.open), "early": strconv.Itoa(k.early), "incomplete": "0",
 			}
 			if len(k.seconds) > 0 {
 				slices.Sort(k.seconds)

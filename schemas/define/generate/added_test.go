@@ -32,7 +32,9 @@ import (
 func TestAddedField(t *testing.T) {
 	w := openBare(t)
 	earlier(t, w)
-	write(t, w, "canonical.payment", part(t, 0, 0, &canonical.PaymentRecord{Envelope: env("p1", "a", 1)}))
+	fresh := open(t)
+	write(t, fresh, "canonical.payment", part(t, 0, 0, &canonical.PaymentRecord{Envelope: env("p1", "a", 1)}))
+	asBefore(t, w, fresh, "canonical.payment")
 	if err := w.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
