@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"syncline/benchmarks/workload/company"
 )
 
@@ -65,7 +68,48 @@ func TestRebuildOfWhatIsUnchangedPublishesNothing(t *testing.T) {
 	}
 	p.settle()
 	w.check(expected)
+
+	// What the sources can no longer tell is not taken away, unless somebody says
+	// that they do; nothing is begun by asking.
+	w.deleteFirst("cdc.crm.sales.deals")
+	if out, errs, exit := w.command("rebuild", "all", "--apply", "any"); exit != 2 || !strings.Contains(out+errs, "--complete cdc.crm.sales.deals") {
+		t.Errorf("a source without its beginning: exit %d\n%s%s", exit, out, errs)
+	}
+	_ = w.plan("--complete", "cdc.crm.sales.deals")
+	if out, errs, exit := w.command("rebuild", "all", "--apply", "any"); exit != 2 {
+		t.Errorf("exit %d\n%s%s", exit, out, errs)
+	}
+	p.settle()
+	w.check(expected)
 	p.term()
+}
+
+// deleteFirst deletes the first record of a partition of a topic that has more.
+func (w *world) deleteFirst(topic string) {
+	w.t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.p.Brokers()...))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer cl.Close()
+	admin := kadm.NewClient(cl)
+	ends, err := admin.ListEndOffsets(w.t.Context(), topic)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	offsets := kadm.Offsets{}
+	ends.Each(func(o kadm.ListedOffset) {
+		if len(offsets) == 0 && o.Offset > 1 {
+			offsets.AddOffset(topic, o.Partition, 1, -1)
+		}
+	})
+	deleted, err := admin.DeleteRecords(w.t.Context(), offsets)
+	if err == nil {
+		err = deleted.Error()
+	}
+	if err != nil || len(deleted) == 0 {
+		w.t.Fatalf("deleting a record of %s: %v", topic, err)
+	}
 }
 
 // TestRebuildAfterAChangedMapping publishes what the mapping changes, each once
