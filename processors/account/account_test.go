@@ -185,8 +185,17 @@ func TestMonthlyNetOfContracts(t *testing.T) {
 		recurrence, interval string
 		want                 string // NULL: nobody knows
 	}{
-		{"month", "", "100"}, {"year", "", "8.333333333"}, {"P6M", "", "16.666666667"}, {"month", "3", "33.333333333"}, {"3 months", "2", "16.666666667"},
-		{"week", "", "434.8125"}, {"now and then", "", "NULL"}, {"month", "0", "NULL"}, {"month", "1.5", "NULL"}, {"month", "-3", "NULL"}, {"month", "1000000000000000000000", "NULL"},
+		{"month", "", "100"},
+		{"year", "", "8.333333333"},
+		{"P6M", "", "16.666666667"},
+		{"month", "3", "33.333333333"},
+		{"3 months", "2", "16.666666667"},
+		{"week", "", "434.8125"},
+		{"now and then", "", "NULL"},
+		{"month", "0", "NULL"},
+		{"month", "1.5", "NULL"},
+		{"month", "-3", "NULL"},
+		{"month", "1000000000000000000000", "NULL"},
 	} {
 		b := newBench(t, Config{})
 		v := values{canonical.SubscriptionPhase: canonical.PhaseActive, canonical.SubscriptionCurrency: "EUR", canonical.SubscriptionRecurrence: c.recurrence}

@@ -204,7 +204,7 @@ func (t *story) flags(r *canonical.DealRecord) []string {
 	var flags []string
 	for _, list := range [...][]*bill{t.bills, t.credits} {
 		for _, b := range list {
-			flags = append(flags, b.figures.flags...)
+			flags = append(flags, b.flags...)
 		}
 	}
 	before := func(at, than *int64, names ...string) bool {

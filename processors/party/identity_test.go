@@ -123,8 +123,10 @@ func TestReferencesThatLeadNowhere(t *testing.T) {
 		header := change.Row{System: c.system, Entity: canonical.Party, Doc: c.id, ID: c.id}
 		rows := [][]byte{change.AppendRow(nil, &header)}
 		for i, code := range c.codes {
-			child := change.Row{System: c.system, Entity: canonical.Party, Doc: c.id, Part: canonical.PartIdentifier, ID: string(rune('1' + i)),
-				Since: change.Instant{Micros: int64(i + 1)}, Fields: []change.Value{change.OfString(code)}}
+			child := change.Row{
+				System: c.system, Entity: canonical.Party, Doc: c.id, Part: canonical.PartIdentifier, ID: string(rune('1' + i)),
+				Since: change.Instant{Micros: int64(i + 1)}, Fields: []change.Value{change.OfString(code)},
+			}
 			rows = append(rows, change.AppendRow(nil, &child))
 		}
 		h := change.DocumentHead{System: c.system, Entity: canonical.Party, ID: c.id, Party: c.id, Version: 1}

@@ -58,10 +58,8 @@ func (p *placeholder) kind(raw []byte, kind change.Kind) change.Kind {
 	if p.sizes&sizeBit(len(raw)) == 0 {
 		return kind
 	}
-	for _, f := range p.forms {
-		if string(raw) == f {
-			return change.Unavailable
-		}
+	if slices.ContainsFunc(p.forms, func(form string) bool { return string(raw) == form }) { // compared without a copy
+		return change.Unavailable
 	}
 	return kind
 }
