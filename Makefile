@@ -108,7 +108,7 @@ fuzz-smoke: ## each fuzz target for FUZZTIME (10s)
 
 # In parts that can be called one by one; what has passed on this commit is not
 # run again.
-ALL_PARTS := lint verify test-long race-all test-kafka-long test-cases selftest chaos chaos-kafka soak-long
+ALL_PARTS := lint verify test-long race-all test-kafka-long test-cases test-live selftest chaos chaos-kafka soak-long
 COMMIT    := $(shell git rev-parse --short HEAD 2>/dev/null)
 .PHONY: test-long race-all test-kafka-long soak-long
 test-long:       ; SYNCLINE_LONG=1 $(MAKE) test TEST_TIMEOUT=40m
