@@ -30,7 +30,7 @@ PREVIOUS      ?= $(addprefix $(CURDIR)/bin/previous-,$(shell git rev-parse --ver
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race test-kafka test-cases selftest chaos chaos-kafka soak test-all lint fmt fuzz-smoke bench generate verify clean
+.PHONY: help demo build test race test-kafka test-cases test-live selftest chaos chaos-kafka soak test-all lint fmt fuzz-smoke bench generate verify clean
 
 help: ## this list
 	@printf 'usage: make TARGET [PKG=./...]\n\n'
@@ -76,10 +76,13 @@ soak: ## a steady feed for DURATION (3m): memory, goroutines, handles and queues
 $(CURDIR)/bin/previous-%:
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && git archive $* | tar -x -C "$$dir" && cd "$$dir" && $(GO) build -trimpath -o $@ .
 
+test-live: ## Kafka Connect, Debezium and PostgreSQL before up and before Apache Kafka; needs Java 17, Maven, PostgreSQL
+	deploy/local/test-live.sh
+
 lint: $(LINT) ## golangci-lint, and that its import rules bite
 	$(LINT) run ./...
 	.ci/lint-rules-check $(LINT)
-	bash -n deploy/local/kafka.sh && bash -n deploy/local/test-kafka.sh && bash -n .ci/run && bash -n .ci/lint-rules-check
+	bash -n deploy/local/kafka.sh && bash -n deploy/local/test-kafka.sh && bash -n deploy/local/connect.sh && bash -n deploy/local/postgres.sh && bash -n deploy/local/test-live.sh && bash -n .ci/run && bash -n .ci/lint-rules-check
 
 fmt: $(LINT) ## gofumpt and goimports over everything
 	$(LINT) fmt ./...
@@ -105,7 +108,7 @@ fuzz-smoke: ## each fuzz target for FUZZTIME (10s)
 
 # In parts that can be called one by one; what has passed on this commit is not
 # run again.
-ALL_PARTS := lint verify test-long race-all test-kafka-long test-cases selftest chaos chaos-kafka soak-long
+ALL_PARTS := lint verify test-long race-all test-kafka-long test-cases test-live selftest chaos chaos-kafka soak-long
 COMMIT    := $(shell git rev-parse --short HEAD 2>/dev/null)
 .PHONY: test-long race-all test-kafka-long soak-long
 test-long:       ; SYNCLINE_LONG=1 $(MAKE) test TEST_TIMEOUT=40m

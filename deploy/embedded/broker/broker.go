@@ -17,11 +17,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // Config says how a broker runs.
@@ -84,6 +86,9 @@ func Start(config Config) (*Broker, error) {
 		kfake.DataDir(filepath.Join(config.Dir, dataDir)),
 		kfake.DefaultNumPartitions(config.Partitions),
 		kfake.ClusterID("syncline-embedded"),
+		// As a stock Kafka does: connectors and Java clients count on it.
+		kfake.AllowAutoTopicCreation(),
+		kfake.MaxVersions(versions()),
 		kfake.WithLogger(logger{config.Log}),
 		kfake.BrokerConfigs(map[string]string{
 			// Replayed feeds carry old timestamps: retention by time would
@@ -104,6 +109,7 @@ func Start(config Config) (*Broker, error) {
 			"(if the port is taken, choose another; if the data is damaged, rebuild from the sources)", config.Dir, config.Port, err)
 	}
 	keepLastBatch(cluster)
+	sayRetention(cluster)
 	cluster.Compact()
 	b.cluster, b.addr = cluster, cluster.ListenAddrs()[0]
 	return b, nil
@@ -129,6 +135,34 @@ func keepLastBatch(cluster *kfake.Cluster) {
 		}
 		return nil, nil, false // carried out as changed
 	})
+}
+
+// sayRetention writes it into each new topic that records are kept for ever: asked for
+// a topic, kfake names its own default and leaves out what the broker was told.
+func sayRetention(cluster *kfake.Cluster) {
+	const retention = "retention.ms"
+	cluster.ControlKey(int16(kmsg.CreateTopics), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		topics := r.(*kmsg.CreateTopicsRequest).Topics //nolint:forcetypeassert // by its key
+		for i := range topics {
+			given := func(c kmsg.CreateTopicsRequestTopicConfig) bool { return c.Name == retention }
+			if !slices.ContainsFunc(topics[i].Configs, given) {
+				c := kmsg.NewCreateTopicsRequestTopicConfig()
+				c.Name, c.Value = retention, kmsg.StringPtr("-1")
+				topics[i].Configs = append(topics[i].Configs, c)
+			}
+		}
+		return nil, nil, false // carried out as changed
+	})
+}
+
+// versions leaves out what kfake answers in a way that Java clients do not read: the
+// configurations in the answer of CreateTopics, whose source is none, and
+// DescribeTopicPartitions. They use what older brokers have instead.
+func versions() *kversion.Versions {
+	v := kversion.Stable()
+	v.SetMaxKeyVersion(int16(kmsg.CreateTopics), 4)
+	v.SetMaxKeyVersion(int16(kmsg.DescribeTopicPartitions), -1)
+	return v
 }
 
 // mark turns the mark of an earlier run that did not end cleanly into a note,

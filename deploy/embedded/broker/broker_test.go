@@ -114,11 +114,53 @@ func TestRestartKeepsTopicsOffsetsAndTransactions(t *testing.T) {
 	}
 }
 
-func TestTopicsAreNotMadeByAsking(t *testing.T) {
+// A client makes a topic by using it only if it says so, as Java clients do.
+func TestTopicsAreMadeByAskingOnlyIfSaid(t *testing.T) {
 	b := start(t, t.TempDir(), 0)
-	c := client(t, b.Addr(), kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(0))
+	c := client(t, b.Addr(), kgo.UnknownTopicRetries(0))
 	if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: "absent", Value: []byte("x")}).FirstErr(); err == nil {
 		t.Error("producing to an absent topic made it")
+	}
+	c = client(t, b.Addr(), kgo.AllowAutoTopicCreation())
+	if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: "asked", Value: []byte("x")}).FirstErr(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What the broker answers is what Java clients can read, and says that records are
+// kept for ever. The Java side of it is in the live test.
+func TestAnswersForJava(t *testing.T) {
+	ctx := t.Context()
+	c := client(t, start(t, t.TempDir(), 0).Addr())
+	admin := kadm.NewClient(c)
+	versions, err := admin.ApiVersions(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offered := versions[0]
+	if highest, ok := offered.KeyMaxVersion(19); !ok || highest > 4 {
+		t.Errorf("CreateTopics goes to version %d, %t: its settings would be answered without a source", highest, ok)
+	}
+	if _, ok := offered.KeyMaxVersion(75); ok {
+		t.Error("DescribeTopicPartitions is offered: its lists of replicas would be null")
+	}
+	given := "60000"
+	if _, err := admin.CreateTopic(ctx, 1, 1, nil, "plain"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.CreateTopic(ctx, 1, 1, map[string]*string{"retention.ms": &given}, "given"); err != nil {
+		t.Fatal(err)
+	}
+	for topic, want := range map[string]string{"plain": "-1", "given": given} {
+		configs, err := admin.DescribeTopicConfigs(ctx, topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range configs[0].Configs {
+			if c.Key == "retention.ms" && c.MaybeValue() != want {
+				t.Errorf("%s is kept for %s, want %s", topic, c.MaybeValue(), want)
+			}
+		}
 	}
 }
 
