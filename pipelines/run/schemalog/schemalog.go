@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -83,13 +84,35 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	l := &Log{topic: cfg.Topic, client: client, admin: kadm.NewClient(client), pos: -1}
 	err = l.ensureTopic(ctx, cfg)
 	if err == nil {
-		err = l.ensureStart(ctx)
+		err = known(ctx, l.inspect)
+	}
+	if err == nil {
+		err = known(ctx, l.ensureStart)
 	}
 	if err != nil {
 		client.Close()
 		return nil, fmt.Errorf("opening the schema log in topic %s: %w", cfg.Topic, err)
 	}
 	return l, nil
+}
+
+// known asks until the brokers know of a topic that may have been made just now,
+// for half a minute.
+func known(ctx context.Context, ask func(context.Context) error) error {
+	const tries, most = 40, time.Second
+	for try := 1; ; try++ {
+		err := ask(ctx)
+		if err == nil || !kerr.IsRetriable(err) || try == tries {
+			return err
+		}
+		timer := time.NewTimer(min(time.Duration(try)*50*time.Millisecond, most))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return errors.Join(err, ctx.Err())
+		}
+	}
 }
 
 // startKey begins the keys of the records that mark the log's beginning.
@@ -126,6 +149,11 @@ func (l *Log) ensureTopic(ctx context.Context, cfg Config) error {
 	case !errors.Is(err, kerr.TopicAlreadyExists):
 		return fmt.Errorf("creating it: %w", err)
 	}
+	return nil
+}
+
+// inspect refuses a topic that could lose or reorder records.
+func (l *Log) inspect(ctx context.Context) error {
 	topics, err := l.admin.ListTopics(ctx, l.topic)
 	if err == nil {
 		err = topics[l.topic].Err
@@ -148,7 +176,7 @@ func (l *Log) ensureTopic(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("reading its settings: %w", err)
 	}
 	for _, c := range described.Configs {
-		if c.Key == "cleanup.policy" && c.MaybeValue() != compact {
+		if c.Key == "cleanup.policy" && c.MaybeValue() != "compact" {
 			return fmt.Errorf("its cleanup.policy is %q, which drops old schemas: set it to compact", c.MaybeValue())
 		}
 	}

@@ -260,3 +260,13 @@ func TestAppendGivesUpInTime(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 }
+
+// In a cluster that has just made the topic, not every broker knows it yet.
+func TestTopicThatIsNewIsWaitedFor(t *testing.T) {
+	c := broker(t)
+	unknown := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "_schemas", Err: kerr.UnknownTopicOrPartition, Count: 3})
+	appendAll(t, open(t, c), "a")
+	if unknown.Hits() == 0 {
+		t.Error("the topic was never unknown, so the test shows nothing")
+	}
+}
