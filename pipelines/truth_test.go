@@ -156,7 +156,7 @@ func TestRecordedTruth(t *testing.T) {
 	for i, name := range []string{"debezium-tryton", "debezium-tryton-2"} {
 		t.Run(name, func(t *testing.T) {
 			conn := clickHouse(t)
-			want, err := oracle.ExpectRecorded(t.Context(), conn, recordedDir+name)
+			want, err := oracle.ExpectRecorded(t.Context(), conn, recordedDir+name, 1)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -383,7 +383,7 @@ func (w *world) clickhouse() driver.Conn {
 
 func (w *world) expectRecorded(name string) oracle.Expected {
 	w.t.Helper()
-	e, err := oracle.ExpectRecorded(w.t.Context(), w.clickhouse(), recordings+name)
+	e, err := oracle.ExpectRecorded(w.t.Context(), w.clickhouse(), recordings+name, 1)
 	if err != nil {
 		w.t.Fatal(err)
 	}

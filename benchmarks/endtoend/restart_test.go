@@ -28,6 +28,9 @@ func TestRecordedFeeds(t *testing.T) {
 			if after := w.canonicalRecords(); after != before {
 				t.Errorf("%d canonical records after the second load, %d before", after, before)
 			}
+			if out, errs, exit := w.command("verify", "--recording", name); exit != 0 {
+				t.Errorf("verify after the second load: exit %d\n%s%s", exit, out, errs)
+			}
 			p.term()
 		})
 	}

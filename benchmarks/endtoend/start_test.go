@@ -103,7 +103,7 @@ func TestStartAtTheWrongAddress(t *testing.T) {
 	for _, c := range []struct{ args, code, part string }{
 		{"--brokers " + registry, "kafka.unfit", "Kafka at " + registry},
 		{"--brokers " + clickhouse, "kafka.unfit", "Kafka at " + clickhouse},
-		{"--registry-url http://" + clickhouse, "registry.protocol", "the schema registry at http://" + clickhouse},
+		{"--registry-url http://" + clickhouse, "registry.denied", "the schema registry at http://" + clickhouse},
 		{"--registry-url http://" + broker, "registry.protocol", "the schema registry at http://" + broker},
 		{"--registry-url https://" + registry, "registry.tls", "the schema registry at https://" + registry},
 		{"--clickhouse " + registry, "clickhouse.refused", "ClickHouse at " + registry},

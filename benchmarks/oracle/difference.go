@@ -79,6 +79,14 @@ func (r Report) Join(o Report) Report {
 	return Report{Tallies: slices.Concat(r.Tallies, o.Tallies), Differences: slices.Concat(r.Differences, o.Differences)}
 }
 
+// Without leaves out a view.
+func (r Report) Without(view string) Report {
+	return Report{
+		Tallies:     slices.DeleteFunc(slices.Clone(r.Tallies), func(t Tally) bool { return t.View == view }),
+		Differences: slices.DeleteFunc(slices.Clone(r.Differences), func(d Difference) bool { return d.View == view }),
+	}
+}
+
 // tally counts the differences of each view into its line.
 func (r *Report) tally() {
 	n := map[string]int{}

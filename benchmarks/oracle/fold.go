@@ -56,8 +56,9 @@ type folded struct {
 
 // foldRecording reads every change of a recording. It sorts each row's images
 // by position instead of following arrival, so that it cannot share a mistake
-// about order with a consumer that does.
-func foldRecording(dir string) (*folded, error) {
+// about order with a consumer that does. Of a feed that was loaded again every
+// image is there again: only the counts change.
+func foldRecording(dir string, loads int) (*folded, error) {
 	schemas, err := readSchemas(dir)
 	if err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ func foldRecording(dir string) (*folded, error) {
 	images := map[string]map[string][]image{}
 	out.images = images
 	highest := map[string]position{} // what a consumer's stored position is, for the counts
-	err = readChanges(dir, func(r record) error {
+	take := func(r record) error {
 		feed := out.feeds[r.Topic]
 		if feed == nil {
 			feed = &feedCounts{transactions: strings.HasSuffix(r.Topic, ".transaction")}
@@ -115,9 +116,11 @@ func foldRecording(dir string) (*folded, error) {
 		}
 		images[table][id] = append(images[table][id], img)
 		return nil
-	})
-	if err != nil {
-		return nil, err
+	}
+	for range loads {
+		if err := readChanges(dir, take); err != nil {
+			return nil, err
+		}
 	}
 	for table, rows := range images {
 		out.tables[table] = map[string]life{}

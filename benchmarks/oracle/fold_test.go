@@ -13,7 +13,7 @@ func recordingDir(name string) string { return filepath.Join("..", "workload", "
 func TestFoldGivesTheFinalRows(t *testing.T) {
 	for _, name := range recordings() {
 		t.Run(name, func(t *testing.T) {
-			f, err := foldRecording(recordingDir(name))
+			f, err := foldRecording(recordingDir(name), 1)
 			if err != nil {
 				t.Fatal(err)
 			}

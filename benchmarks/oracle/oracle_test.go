@@ -34,7 +34,7 @@ var recordedOnce sync.Map // recording → func() (Expected, error)
 func expectRecorded(t *testing.T, name string) Expected {
 	t.Helper()
 	once, _ := recordedOnce.LoadOrStore(name, sync.OnceValues(func() (Expected, error) {
-		return ExpectRecorded(t.Context(), connect(t), recordingDir(name))
+		return ExpectRecorded(t.Context(), connect(t), recordingDir(name), 1)
 	}))
 	e, err := once.(func() (Expected, error))()
 	if err != nil {

@@ -72,14 +72,15 @@ func entityID(name string) (string, error) {
 
 // ExpectRecorded computes what every view must show once a recorded feed has
 // run through: rows by SQL over final.json.gz in a scratch database of conn
-// (dropped at the end), times and counts by a fold of changes.jsonl.gz. It
+// (dropped at the end), times and counts by a fold of changes.jsonl.gz, which was
+// loaded so many times, one load behind the other. It
 // fails if the fold does not give the final rows exactly.
-func ExpectRecorded(ctx context.Context, conn driver.Conn, dir string) (Expected, error) {
+func ExpectRecorded(ctx context.Context, conn driver.Conn, dir string, loads int) (Expected, error) {
 	final, err := readFinal(dir)
 	if err != nil {
 		return nil, err
 	}
-	f, err := foldRecording(dir)
+	f, err := foldRecording(dir, loads)
 	if err != nil {
 		return nil, fmt.Errorf("folding %s: %w", dir, err)
 	}

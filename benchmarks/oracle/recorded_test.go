@@ -233,7 +233,7 @@ func orDash(text string, there bool) string {
 // TestFoldAgainstSpoiltFinalRows wants a changed cell, a row too few and a row
 // too many noticed, in every table.
 func TestFoldAgainstSpoiltFinalRows(t *testing.T) {
-	f, err := foldRecording(recordingDir("debezium-tryton"))
+	f, err := foldRecording(recordingDir("debezium-tryton"), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -161,6 +161,15 @@ func readChanges(dir string, each func(record) error) error {
 	return nil
 }
 
+// RecordCounts counts the records of a recording by topic.
+func RecordCounts(dir string) (map[string]int64, error) {
+	counts := map[string]int64{}
+	return counts, readChanges(dir, func(r record) error {
+		counts[r.Topic]++
+		return nil
+	})
+}
+
 func unquote(n json.Number) string { return strings.Trim(string(n), `"`) }
 
 // readOptional returns a file's text, or "" where there is none.

@@ -3,6 +3,7 @@ package oracle
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -68,12 +69,19 @@ type SchemaByID func(ctx context.Context, id uint32) (string, error)
 
 // CompareTopics reads the canonical topics from their beginning, read
 // committed, and compares them as CompareRecords does. Nothing may be writing
-// meanwhile. The registry is asked for schemas over plain HTTP.
+// meanwhile. The registry is asked for schemas over HTTP, with the
+// user and password of its address if it has them.
 func CompareTopics(ctx context.Context, brokers []string, registryURL string, name TopicName, e Expected) (Report, error) {
 	if err := e.complete(); err != nil {
 		return Report{}, err
 	}
-	registry := registryClient{base: strings.TrimRight(registryURL, "/"), client: &http.Client{Timeout: registryTimeout}}
+	base, err := url.Parse(registryURL)
+	if err != nil {
+		return Report{}, errors.New("reading the registry's address: it is no URL") // the parser quotes it, with a password
+	}
+	registry := registryClient{login: base.User, client: &http.Client{Timeout: registryTimeout}}
+	base.User = nil
+	registry.base = strings.TrimRight(base.String(), "/")
 	reader := newTopicReader(registry.schema, name)
 	if err := reader.read(ctx, brokers); err != nil {
 		return Report{}, err
@@ -474,7 +482,8 @@ func (s *schemaReader) decode(ctx context.Context, data []byte) (map[string]any,
 
 // registryClient asks a schema registry over plain HTTP.
 type registryClient struct {
-	base   string
+	base   string // without user and password
+	login  *url.Userinfo
 	client *http.Client
 }
 
@@ -486,6 +495,10 @@ func (s registryClient) schema(ctx context.Context, id uint32) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
 	if err != nil {
 		return "", err
+	}
+	if s.login != nil {
+		password, _ := s.login.Password()
+		req.SetBasicAuth(s.login.Username(), password)
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {

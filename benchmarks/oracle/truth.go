@@ -77,7 +77,7 @@ type TruthCheck struct {
 // scenario (repairs.txt) and documents of parties that were never linked are
 // excepted and listed.
 func CheckTruthFiles(dir string, e Expected) (TruthCheck, error) {
-	fold, err := foldRecording(dir)
+	fold, err := foldRecording(dir, 1)
 	if err != nil {
 		return TruthCheck{}, fmt.Errorf("folding %s: %w", dir, err)
 	}

@@ -49,7 +49,7 @@ func TestTruthFilesAgree(t *testing.T) {
 
 // TestTruthFilesDisagree spoils what the truth files know and wants it noticed.
 func TestTruthFilesDisagree(t *testing.T) {
-	fold, err := foldRecording(recordingDir("debezium-tryton"))
+	fold, err := foldRecording(recordingDir("debezium-tryton"), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

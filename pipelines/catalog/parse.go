@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"syncline/pipelines/plainfile"
 )
 
 // The bounds of a catalog file. The parser takes time that grows with the square
@@ -28,14 +27,9 @@ const (
 
 // Open reads and parses a catalog file, and refuses one that does not lint.
 func Open(file string) (*Catalog, error) {
-	f, err := os.Open(filepath.Clean(file))
+	text, err := plainfile.Read(file, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("opening the catalog: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the catalog %s: %w", file, err)
 	}
 	return Parse(file, text)
 }

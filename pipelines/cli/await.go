@@ -26,22 +26,12 @@ type part struct {
 	web     bool // spoken to over HTTP
 }
 
-// bare is a URL without what signs in, for messages.
-func bare(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return "an address that is no URL"
-	}
-	u.User = nil
-	return u.String()
-}
-
 func (a *app) kafka() part {
 	return part{"Kafka", "kafka", "--brokers", strings.Join(a.settings.Brokers, ","), false}
 }
 
 func (a *app) registry() part {
-	return part{"the schema registry", "registry", "--registry-url", bare(a.settings.RegistryURL), true}
+	return part{"the schema registry", "registry", "--registry-url", a.settings.RegistryURL, true}
 }
 
 func (a *app) clickHouse() part {

@@ -58,7 +58,9 @@ func (a *app) doctor(ctx context.Context) error {
 func (a *app) answerFindings(findings []Finding) error {
 	t := Table{Columns: []string{"check", "state", "found", "fix"}}
 	broken, warned := 0, 0
-	for _, f := range findings {
+	for i, f := range findings {
+		f.Found = a.shown(f.Found) // it quotes errors
+		findings[i] = f
 		state := "ok"
 		switch {
 		case !f.OK:

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -105,6 +107,9 @@ type printer struct {
 	quiet    bool
 	terminal bool // stderr is one: progress may redraw its line
 
+	hidden  []Secret          // what messages must not show
+	secrets *strings.Replacer // takes it out; nil for nothing
+
 	mu     sync.Mutex
 	drawn  bool
 	lately time.Time
@@ -119,6 +124,50 @@ func newPrinter(out, err io.Writer) *printer {
 	return p
 }
 
+// hide has messages show none of these texts, in whatever form an error may quote
+// them. It is the last of several fences; very short ones would black out half of
+// every message and are left to the others. Answers are data, and shown as they are.
+func (p *printer) hide(secrets ...Secret) {
+	const least = 4
+	p.hidden = append(p.hidden, secrets...)
+	var pairs []string
+	for _, s := range p.hidden {
+		if len(s) < least {
+			continue
+		}
+		plain := string(s)
+		encoded, _ := json.Marshal(plain) // a text always encodes
+		forms := []string{
+			plain, url.QueryEscape(plain), url.PathEscape(plain), url.UserPassword("", plain).String()[1:],
+			inner(string(encoded)), inner(strconv.Quote(plain)), inner(strconv.QuoteToASCII(plain)), inner(strconv.Quote(inner(strconv.Quote(plain)))),
+		}
+		for _, form := range forms {
+			pairs = append(pairs, form, s.String())
+		}
+	}
+	p.secrets = strings.NewReplacer(pairs...)
+}
+
+func inner(quoted string) string { return quoted[1 : len(quoted)-1] }
+
+// shown is a message without secrets.
+func (p *printer) shown(s string) string {
+	if p.secrets == nil {
+		return s
+	}
+	return p.secrets.Replace(s)
+}
+
+// logs is where log lines go: to stderr, without secrets.
+type logs struct{ p *printer }
+
+func (l logs) Write(b []byte) (int, error) {
+	if _, err := io.WriteString(l.p.err, l.p.shown(string(b))); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
 // say prints a line of progress that stays.
 func (p *printer) say(format string, args ...any) {
 	if p.quiet {
@@ -127,7 +176,7 @@ func (p *printer) say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clear()
-	fmt.Fprintf(p.err, format+"\n", args...)
+	fmt.Fprintln(p.err, p.shown(fmt.Sprintf(format, args...)))
 }
 
 // progress shows a passing state: redrawn on a terminal, else a line every few
@@ -184,8 +233,8 @@ func (p *printer) fail(command string, f *Failure, result any) {
 	p.clear()
 	p.mu.Unlock()
 	if p.format == "json" {
-		_ = json.NewEncoder(p.out).Encode(Envelope{Command: command, Result: result, Error: &EnvelopeError{Code: f.Code, Message: f.Err.Error(), Fix: f.Fix}})
+		_ = json.NewEncoder(p.out).Encode(Envelope{Command: command, Result: result, Error: &EnvelopeError{Code: f.Code, Message: p.shown(f.Err.Error()), Fix: p.shown(f.Fix)}})
 		return
 	}
-	fmt.Fprintln(p.err, "error: "+f.Error())
+	fmt.Fprintln(p.err, "error: "+p.shown(f.Error()))
 }

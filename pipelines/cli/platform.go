@@ -363,6 +363,7 @@ func (a *app) followPlatform() error {
 }
 
 func (a *app) useCredentials(c embedded.Credentials) {
+	a.hide(Secret(c.Writer.Password), Secret(c.Reader.Password))
 	a.settings.ClickHouseUser, a.settings.ClickHousePassword = c.Writer.Name, Secret(c.Writer.Password)
 	a.reader = &c.Reader
 }

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"syncline/pipelines/plainfile"
 	"syncline/schemas/registry"
 )
 
@@ -110,16 +110,14 @@ func (a *app) withRegistry(do func(*cobra.Command, []string, *registry.Remote) e
 
 func (a *app) readFile(name string) (string, error) {
 	const most = 1 << 20
-	in := a.in
 	if name != "-" {
-		f, err := os.Open(name) //nolint:gosec // the user's own path
+		b, err := plainfile.Read(name, most)
 		if err != nil {
-			return "", input("input.file", "check the path", "%w", err)
+			return "", input("input.file", "give a file; schemas are at most 256 KiB", "%w", err)
 		}
-		defer f.Close()
-		in = f
+		return string(b), nil
 	}
-	b, err := io.ReadAll(io.LimitReader(in, most+1))
+	b, err := io.ReadAll(io.LimitReader(a.in, most+1))
 	if err != nil {
 		return "", fmt.Errorf("reading %s: %w", name, err)
 	}

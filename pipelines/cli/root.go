@@ -33,6 +33,8 @@ type app struct {
 	config   string
 	log      *slog.Logger
 	partial  any // result to show beside a failure
+
+	uncounted bool // feed_health is not compared: nobody knows what it must count
 }
 
 const rootHelp = `Syncline reads the change feeds of a CRM, a subscription system and an ERP from
@@ -142,6 +144,7 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if a.settings, a.given, err = loadSettings(cmd.Flags(), a.config); err != nil {
 		return err
 	}
+	a.hide(a.settings.RegistryPassword, a.settings.ClickHousePassword)
 	if a.names, err = pipelines.NamesOf(a.settings.Prefix); err != nil {
 		return input("config.invalid", "correct --prefix or SYNCLINE_PREFIX", "%w", err)
 	}
@@ -152,7 +155,7 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	for name, meant := range strayVariables() {
 		a.say("warning: %s is no setting and does nothing; %s", name, strayFix(meant))
 	}
-	a.log = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+	a.log = slog.New(slog.NewTextHandler(logs{a.printer}, &slog.HandlerOptions{Level: level}))
 	return nil
 }
 

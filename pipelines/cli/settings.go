@@ -2,19 +2,23 @@ package cli
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/providers/env/v2"
-	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
+
+	"syncline/pipelines/plainfile"
 )
 
 // Secret is a text that printing masks.
@@ -114,9 +118,9 @@ func loadSettings(flags *pflag.FlagSet, configFile string) (s Settings, given ma
 		return s, nil, err
 	}
 	if configFile != "" {
-		only := koanf.New(".")
-		if err := only.Load(file.Provider(configFile), yaml.Parser()); err != nil {
-			return s, nil, input("config.file", "check the path and the YAML", "reading %s: %w", configFile, err)
+		only, err := readConfig(configFile)
+		if err != nil {
+			return s, nil, err
 		}
 		for _, key := range only.Keys() {
 			if !known[key] {
@@ -159,10 +163,67 @@ func loadSettings(flags *pflag.FlagSet, configFile string) (s Settings, given ma
 		return s, nil, err
 	}
 	if err := k.Unmarshal("", &s); err != nil {
-		return s, nil, input("config.invalid", "durations are written as 500ms or 1m, numbers plainly", "reading the settings: %w", err)
+		return s, nil, input("config.invalid", "durations are written as 500ms or 1m, numbers plainly", "reading the settings: %s", unreadable(err, known))
 	}
+	s.takeLogin()
 	return s, given, s.validate()
 }
+
+// unreadable names the settings whose values cannot be read. The decoder's own
+// words quote the values, and one of them may be a password.
+func unreadable(err error, known map[string]bool) string {
+	var names []string
+	for _, m := range settingName.FindAllStringSubmatch(err.Error(), -1) {
+		if known[m[1]] && !slices.Contains(names, m[1]) {
+			names = append(names, m[1])
+		}
+	}
+	if len(names) == 0 {
+		return "a value is of the wrong kind"
+	}
+	return strings.Join(names, ", ") + ": the value is of the wrong kind"
+}
+
+var settingName = regexp.MustCompile(`'([a-z_]+)'`)
+
+// takeLogin moves user and password out of the registry's address, so that the
+// address can be shown. The settings of their own win.
+func (s *Settings) takeLogin() {
+	u, err := url.Parse(s.RegistryURL)
+	if err != nil || u.User == nil {
+		return
+	}
+	if s.RegistryUser == "" && s.RegistryPassword == "" {
+		password, _ := u.User.Password()
+		s.RegistryUser, s.RegistryPassword = u.User.Username(), Secret(password)
+	}
+	u.User = nil
+	s.RegistryURL = u.String()
+}
+
+// readConfig reads a file with settings. What is wrong with its YAML is told by
+// line alone: a parser's own words may quote a password.
+func readConfig(name string) (*koanf.Koanf, error) {
+	text, err := plainfile.Read(name, 1<<20)
+	if err != nil {
+		return nil, input("config.file", "give a YAML file of at most 1 MiB", "reading the settings: %w", err)
+	}
+	values, err := yaml.Parser().Unmarshal(text)
+	if err != nil {
+		where := ""
+		if line := yamlLine.FindStringSubmatch(err.Error()); line != nil {
+			where = ", at or before line " + line[1]
+		}
+		return nil, input("config.file", "correct it: a line for each setting, name: value", "reading the settings: %s is no YAML%s", name, where)
+	}
+	k := koanf.New(".")
+	if err := k.Load(confmap.Provider(values, "."), nil); err != nil {
+		return nil, input("config.file", "correct it: a line for each setting, name: value", "reading the settings: %s cannot be used", name)
+	}
+	return k, nil
+}
+
+var yamlLine = regexp.MustCompile(`line ([0-9]+)`)
 
 func (s *Settings) validate() error {
 	check := func(ok bool, name, rule string) error {
@@ -174,6 +235,9 @@ func (s *Settings) validate() error {
 	for _, err := range []error{
 		check(len(s.Brokers) > 0 && s.Brokers[0] != "", "brokers", "at least one address is needed"),
 		check(strings.HasPrefix(s.RegistryURL, "http://") || strings.HasPrefix(s.RegistryURL, "https://"), "registry_url", "must begin with http:// or https://"),
+		check(!strings.Contains(s.RegistryURL, "@"), "registry_url", "must be a URL"),
+		check(!strings.ContainsAny(strings.Join(s.Brokers, ","), "@/"), "brokers", "must be host:port, without a user or a protocol"),
+		check(!strings.ContainsAny(s.ClickHouse, "@/"), "clickhouse", "must be host:port, without a user or a protocol: these have settings of their own"),
 		check(s.Partitions >= 1 && s.Partitions <= 1024, "partitions", "must be 1 to 1024"),
 		check(s.Slot >= 0, "slot", "must not be negative"),
 		check(s.MaxRecordBytes >= 1024 && s.MaxRecordBytes <= 64<<20, "max_record_bytes", "must be 1 KiB to 64 MiB"),

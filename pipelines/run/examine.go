@@ -37,6 +37,24 @@ func HopLag(ctx context.Context, cfg Config, hop string, topics []string) (Lag, 
 	return hopLag(ctx, kadm.NewClient(cl), cfg, hop, topics)
 }
 
+// Written is how many records were ever written to topics, by topic; those of
+// topics that are written in transactions count with their markers. Absent ones
+// have none.
+func Written(ctx context.Context, cfg Config, topics []string) (map[string]int64, error) {
+	cl, err := cfg.asking()
+	if err != nil {
+		return nil, fmt.Errorf("making the client: %w", err)
+	}
+	defer cl.Close()
+	ends, err := listed(kadm.NewClient(cl).ListEndOffsets(ctx, topics...))
+	if err != nil {
+		return nil, fmt.Errorf("listing ends: %w", err)
+	}
+	written := map[string]int64{}
+	ends.Each(func(o kadm.ListedOffset) { written[o.Topic] += max(o.Offset, 0) })
+	return written, nil
+}
+
 // asking is a client for questions to a cluster that may not answer.
 func (c Config) asking(more ...kgo.Opt) (*kgo.Client, error) {
 	opts := append(c.withDefaults().connectOpts(c.withDefaults().Prefix+".examine"), kgo.RequestRetries(2), kgo.RetryTimeout(5*time.Second))
