@@ -55,6 +55,8 @@ func (t *intakeTask) Obey(i *run.Instruction, _ run.Emitter) change.Verdict {
 		t.op.AcceptGone(column)
 		t.readSchemas()
 		return change.Verdict{}
+	case string(intake.NoticeTruncate), string(intake.NoticeClosed), string(intake.NoticeSweep), string(intake.NoticeCounted), string(intake.NoticeApply):
+		return t.obeyNotice(i)
 	default:
 		return change.Dropped("instruction.unknown")
 	}

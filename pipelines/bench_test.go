@@ -39,6 +39,7 @@ func BenchmarkSpineInMemory(b *testing.B) {
 			b.Fatal(err)
 		}
 		d := run.NewDriver(spine.Hops, workload.Partitions, 1)
+		d.Instructions, d.Codec = pipelines.DefaultNames().Instructions, pipelines.Instructions{}
 		d.Encode, d.Poll = spine.Letters.Encode, 1000
 		for _, r := range records {
 			if err := d.Feed(r.Topic, r.Partition, r.Key, r.Value, r.Timestamp); err != nil {

@@ -275,6 +275,7 @@ func TestDocumentLimits(t *testing.T) {
 	}
 	w.driver = run.NewDriver(w.spine.Hops, 4, 1)
 	w.driver.Encode = w.spine.Letters.Encode
+	w.takeInstructions()
 	tl := newTeller(t, w)
 	tell := func(words string) {
 		if err := tl.do(splitWords(words)); err != nil {

@@ -3,11 +3,13 @@ package pipelines_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"syncline/benchmarks/workload"
 	"syncline/pipelines"
@@ -117,6 +119,7 @@ func newWorldOn(t testing.TB, catalogFile string, schemas *memorySchemas, seed u
 	}
 	w.driver = run.NewDriver(w.spine.Hops, workload.Partitions, seed)
 	w.driver.Encode = w.spine.Letters.Encode
+	w.takeInstructions()
 	return w
 }
 
@@ -133,8 +136,38 @@ func (w *world) load(t testing.TB, dir string) {
 
 func (w *world) run(t testing.TB) {
 	t.Helper()
-	if err := w.driver.Run(); err != nil {
+	if err := w.rest(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// takeInstructions has the driver pass on what tasks tell each other.
+func (w *world) takeInstructions() {
+	w.driver.Instructions, w.driver.Codec = pipelines.DefaultNames().Instructions, pipelines.Instructions{}
+}
+
+// rest runs until nothing is left to do, following up the snapshots that have
+// ended.
+func (w *world) rest(ctx context.Context) error {
+	sweeps := pipelines.Sweeps{
+		Said: w.driver.Said, Log: slog.New(slog.DiscardHandler),
+		Ends: func(_ context.Context, topic string) (map[int32]int64, error) {
+			ends := map[int32]int64{}
+			for p, log := range w.driver.Log(topic) {
+				ends[int32(p)] = int64(len(log)) //nolint:gosec // few
+			}
+			return ends, nil
+		},
+		Instruct: func(_ context.Context, i run.Instruction) error { w.driver.Instruct(&i); return nil },
+	}
+	for {
+		if err := w.driver.Run(); err != nil {
+			return err
+		}
+		said := len(w.driver.Said())
+		if err := sweeps.Look(ctx, time.Now()); err != nil || len(w.driver.Said()) == said {
+			return err
+		}
 	}
 }
 

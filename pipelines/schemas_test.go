@@ -68,6 +68,7 @@ func sales(t *testing.T, spoil func(string) string, columns map[string]string) (
 	}
 	w.driver = run.NewDriver(w.spine.Hops, 4, 1)
 	w.driver.Encode = w.spine.Letters.Encode
+	w.takeInstructions()
 	customers.tell(t, "c", map[string]any{"customer_id": 5, "display_name": "Acme"})
 	return w, deals, &log
 }

@@ -35,8 +35,9 @@ var (
 //	rewind erp.account_invoice 3      … of one topic
 //	hide erp.account_invoice          the registry does not know its schema yet
 //	show erp.account_invoice          now it does
-//	bad erp.account_invoice truncated a spoiled record (truncated, poison, oversized, shape, key, flat, mysql, heartbeat)
+//	bad erp.account_invoice truncated a spoiled record (truncated, poison, oversized, shape, key, nameless, flat, mysql, heartbeat)
 //	run                               to rest (order: fixed only)
+//	apply                             to rest, then what sweeps are held is allowed
 //	----
 //	account name=Acme crm_id=5        all live rows of each entity that is named
 //	payment none                      none
@@ -160,14 +161,23 @@ func (s *story) tell(t *testing.T, how telling) *world {
 	}
 	w.driver = run.NewDriver(w.spine.Hops, 4, how.seed)
 	w.driver.Encode = w.spine.Letters.Encode
+	w.takeInstructions()
 	w.driver.Poll = how.poll
 	if how.chaos {
 		w.driver.Aborts, w.driver.Crashes = 0.25, 0.1
 	}
 	teller := newTeller(t, w)
 	for _, step := range s.steps {
-		if step.words[0] == "run" {
+		switch step.words[0] {
+		case "run":
 			w.run(t)
+			continue
+		case "apply":
+			w.run(t)
+			for _, h := range pipelines.Held(w.driver.Said()) {
+				i := h.Apply()
+				w.driver.Instruct(&i)
+			}
 			continue
 		}
 		if err := teller.do(step.words); err != nil {
@@ -177,7 +187,7 @@ func (s *story) tell(t *testing.T, how telling) *world {
 			w.run(t)
 		}
 	}
-	if err := w.driver.Run(); err != nil && !slices.ContainsFunc(s.wants, func(w want) bool { return w.entity == "stopped" }) {
+	if err := w.rest(t.Context()); err != nil && !slices.ContainsFunc(s.wants, func(w want) bool { return w.entity == "stopped" }) {
 		t.Fatal(err)
 	} else if err != nil {
 		teller.stopped = err.Error()

@@ -48,10 +48,10 @@ type side struct {
 
 func newIntakeTask(c *Config, src *intake.Source, plans *plans, records *records, info run.TaskInfo) *intakeTask {
 	t := &intakeTask{
-		config: c, src: src, op: intake.New(src, info.Store), records: records, info: info,
+		config: c, src: src, op: intake.New(src, info.Partition, info.Store), records: records, info: info,
 		key:    side{find: plans.key, out: make([]change.Value, len(src.Key))},
 		value:  side{find: plans.value, out: make(intake.Image, len(src.Want()))},
-		output: intakeOutput{records: records},
+		output: intakeOutput{records: records, topic: src.Topic},
 	}
 	t.Reset()
 	return t
@@ -166,6 +166,7 @@ func (t *intakeTask) Flush(out run.Emitter) error {
 		Topic: t.info.Topic, Hop: t.info.Hop, Partition: t.info.Partition, Version: c.Version,
 		Received: c.Received, Repeated: c.Repeated, Stale: c.Stale, Letters: c.Letters, Healed: c.Healed,
 		Unavailable: c.Unavailable, OutOfSnapshot: c.BelowSnapshot, Tombstones: c.Tombstones, LastEventAt: nil, LastSeenAt: nil,
+		Swept: c.Swept, SweepHeld: c.SweepHeld,
 		Waiting: 0, WaitingSince: nil, // the document hop's
 	}
 	if c.LastEvent > 0 {
@@ -178,7 +179,14 @@ func (t *intakeTask) Flush(out run.Emitter) error {
 	return t.records.feed(out, f)
 }
 
-func (t *intakeTask) Advance(int, run.Emitter) (bool, error) { return false, nil }
+func (t *intakeTask) Advance(budget int, out run.Emitter) (bool, error) {
+	t.output.out = out
+	more, err := t.op.Advance(budget, &t.output)
+	if err != nil {
+		return false, err
+	}
+	return more, t.Flush(out) // what was swept is counted too
+}
 
 func (t *intakeTask) Reset() {
 	t.op.Reset()
@@ -194,6 +202,7 @@ func (t *intakeTask) readSchemas() {
 // intakeOutput sends rows to their documents.
 type intakeOutput struct {
 	out     run.Emitter
+	topic   string // the source's
 	records *records
 }
 

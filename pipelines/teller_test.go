@@ -355,6 +355,8 @@ func (tl *teller) spoil(table, how string, words []string) error {
 	switch how {
 	case "truncated":
 		r.Value = r.Value[:len(r.Value)/2]
+	case "nameless":
+		r.Key, r.Value = []byte{7}, []byte{7}
 	case "poison":
 		r.Value = []byte{7, 7, 7, 7, 7, 7, 7, 7}
 	case "oversized":

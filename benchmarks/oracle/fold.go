@@ -29,6 +29,7 @@ type image struct {
 	snapshot bool
 	created  bool // op c
 	deleted  bool
+	closing  bool           // the last row of the table in a full snapshot
 	commit   int64          // microseconds; of a snapshot row, when it was read
 	row      map[string]any // decoded columns; nil where deleted
 }
@@ -67,6 +68,8 @@ func foldRecording(dir string, loads int) (*folded, error) {
 	out := &folded{tables: map[string]map[string]life{}, meanings: map[string]map[string]string{}, feeds: map[string]*feedCounts{}}
 	images := map[string]map[string][]image{}
 	out.images = images
+	emptied := map[string][]image{}  // TRUNCATEs, by table
+	closed := map[string]position{}  // the last full snapshot that has ended, by table
 	highest := map[string]position{} // what a consumer's stored position is, for the counts
 	take := func(r record) error {
 		feed := out.feeds[r.Topic]
@@ -82,19 +85,26 @@ func foldRecording(dir string, loads int) (*folded, error) {
 		if err != nil {
 			return err
 		}
+		envelope, err := dec.decode(r.Topic+"-value", r.Value)
+		if err != nil || envelope["op"] == "m" {
+			return err
+		}
+		img, err := imageOf(envelope)
+		if err != nil {
+			return err
+		}
+		if envelope["op"] == "t" { // has no key
+			emptied[table] = append(emptied[table], img)
+			return nil
+		}
+		if img.closing && img.at.compare(closed[table]) > 0 {
+			closed[table] = img.at
+		}
 		key, err := dec.decode(r.Topic+"-key", r.Key)
 		if err != nil {
 			return err
 		}
 		id, err := idText(key)
-		if err != nil {
-			return err
-		}
-		envelope, err := dec.decode(r.Topic+"-value", r.Value)
-		if err != nil {
-			return err
-		}
-		img, err := imageOf(envelope)
 		if err != nil {
 			return err
 		}
@@ -123,16 +133,33 @@ func foldRecording(dir string, loads int) (*folded, error) {
 		}
 	}
 	for table, rows := range images {
-		out.tables[table] = map[string]life{}
 		for id, history := range rows {
-			history = byPosition(history)
-			rows[id] = history
-			if l := currentLife(history); len(l) > 0 {
-				out.tables[table][id] = l
+			rows[id] = byPosition(append(history, emptied[table]...))
+		}
+		out.tables[table] = living(rows, closed[table])
+	}
+	return out, nil
+}
+
+// living gives the rows of a table that are there. What the last full snapshot
+// that has ended does not have, and nobody has changed since, is gone; unless
+// that is so much that a person must say so.
+func living(rows map[string][]image, snapshot position) map[string]life {
+	all, missing := map[string]life{}, []string{}
+	for id, history := range rows {
+		if l := currentLife(history); len(l) > 0 {
+			all[id] = l
+			if l.last().at.compare(snapshot) < 0 && !l.last().unplaced {
+				missing = append(missing, id)
 			}
 		}
 	}
-	return out, nil
+	if few := len(missing) <= 3 || 20*len(missing) <= len(all); few {
+		for _, id := range missing {
+			delete(all, id)
+		}
+	}
+	return all
 }
 
 // byPosition sorts a row's images and keeps one of each position; but a delete
@@ -244,7 +271,8 @@ func imageOf(envelope map[string]any) (image, error) {
 	switch op {
 	case "r":
 		img.snapshot = true
-	case "c", "u", "d":
+		img.closing = source["snapshot"] == "last" || source["snapshot"] == "last_in_data_collection"
+	case "c", "u", "d", "t":
 		if img.unplaced {
 			return image{}, fmt.Errorf("change without source.lsn")
 		}
@@ -256,7 +284,7 @@ func imageOf(envelope map[string]any) (image, error) {
 	default:
 		return image{}, fmt.Errorf("change of unknown op %q", op)
 	}
-	if img.deleted = op == "d"; img.deleted {
+	if img.deleted = op == "d" || op == "t"; img.deleted {
 		return img, nil
 	}
 	if img.row, ok = envelope["after"].(map[string]any); !ok {

@@ -80,3 +80,24 @@ func TestWhatStandsInARowsPlace(t *testing.T) {
 		}
 	}
 }
+
+// Rows that the last whole snapshot does not have are gone, if they are few.
+func TestWhatASnapshotLacks(t *testing.T) {
+	snapshot := position{lsn: 100}
+	history := func(lsn int64) []image {
+		return []image{{at: position{lsn: lsn, streamed: 1}, commit: lsn, created: true}}
+	}
+	rows := map[string][]image{"1": history(10), "2": history(150), "3": {{at: snapshot, snapshot: true}}}
+	if got := living(rows, position{}); len(got) != 3 {
+		t.Errorf("no snapshot: %d rows", len(got))
+	}
+	if got := living(rows, snapshot); len(got) != 2 || got["1"] != nil {
+		t.Errorf("a snapshot without row 1: %v", got)
+	}
+	for _, id := range []string{"4", "5", "6"} {
+		rows[id] = history(11)
+	}
+	if got := living(rows, snapshot); len(got) != 6 {
+		t.Errorf("4 of 6 rows are missing: %d are left, want all", len(got))
+	}
+}

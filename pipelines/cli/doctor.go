@@ -128,6 +128,7 @@ func (a *app) checkKafka(ctx context.Context) []Finding {
 	// The sink reads what is published, which is of no generation.
 	examined = append(examined, run.ExamineGroups(ctx, a.engine(), map[string][]string{sinkName: names.Delivered()}, members)...)
 	out := findings(append(examined, survey.Examine()...))
+	out = append(out, a.checkSweeps(ctx)...)
 	return append(out, checkWaiting(ctx, engine, survey)...)
 }
 

@@ -13,7 +13,7 @@ import (
 
 func (a *app) feedsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "feeds", GroupID: "operate", Short: "Decide what a source's table that waits shall do"}
-	c.AddCommand(a.feedsAcceptCommand())
+	c.AddCommand(a.feedsAcceptCommand(), a.feedsSweepCommand())
 	return c
 }
 

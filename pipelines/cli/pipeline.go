@@ -200,6 +200,12 @@ func (a *app) pipelines(ctx context.Context, parts []string, show func(Progress)
 		}
 		return err
 	})
+	group.Go(func() error {
+		if hops != nil {
+			a.sweeps(hops).Run(ctx)
+		}
+		return nil
+	})
 	group.Go(func() error { reportProgress(ctx, hops, deliver, presence, show); return nil })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("running the pipelines: %w", err)

@@ -58,6 +58,7 @@ type Settings struct {
 	Partitions         int           `koanf:"partitions" help:"partitions of the topics that Syncline owns; fixed at first start"`
 	Replication        int           `koanf:"replication" help:"replicas of the topics that Syncline creates; -1 is the broker's default"`
 	UnknownSchemaWait  time.Duration `koanf:"unknown_schema_wait" help:"how long a record waits for its schema id to appear"`
+	SweepWait          time.Duration `koanf:"sweep_wait" help:"how long rows of a full snapshot may be on their way when its closing row is there, before rows that it lacks are deleted"`
 	MaxRecordBytes     int           `koanf:"max_record_bytes" help:"largest source record, key and value; larger ones become letters"`
 	CommitCeiling      time.Duration `koanf:"commit_ceiling" help:"longest transaction"`
 	FlushInterval      time.Duration `koanf:"flush_interval" help:"longest time a row waits before it is written to ClickHouse"`
@@ -70,7 +71,7 @@ func defaults() Settings {
 	return Settings{
 		Brokers: []string{"127.0.0.1:9092"}, RegistryURL: "http://127.0.0.1:8081", ClickHouse: "127.0.0.1:8123",
 		Database: "syncline", Catalog: "tryton", DataDir: defaultDataDir(), Prefix: "syncline", Partitions: 4, Replication: -1,
-		UnknownSchemaWait: time.Minute, MaxRecordBytes: 1 << 20, CommitCeiling: 100 * time.Millisecond,
+		UnknownSchemaWait: time.Minute, SweepWait: 10 * time.Second, MaxRecordBytes: 1 << 20, CommitCeiling: 100 * time.Millisecond,
 		FlushInterval: 500 * time.Millisecond, PurgeInterval: 30 * time.Second, Compression: "lz4", LogLevel: "warn",
 	}
 }
@@ -245,6 +246,7 @@ func (s *Settings) validate() error {
 		check(s.FlushInterval >= 10*time.Millisecond && s.FlushInterval <= time.Minute, "flush_interval", "must be 10ms to 1m"),
 		check(s.PurgeInterval >= 100*time.Millisecond && s.PurgeInterval <= time.Hour, "purge_interval", "must be 100ms to 1h"),
 		check(s.UnknownSchemaWait >= 0, "unknown_schema_wait", "must not be negative"),
+		check(s.SweepWait >= 0 && s.SweepWait <= 24*time.Hour, "sweep_wait", "must be 0 to 24h"),
 	} {
 		if err != nil {
 			return err

@@ -111,6 +111,15 @@ func (d *Driver) Instruct(i *Instruction) {
 	d.told = append(d.told, order{int64(len(d.told)), i})
 }
 
+// Said returns all instructions so far, in order.
+func (d *Driver) Said() []Instruction {
+	out := make([]Instruction, len(d.told))
+	for i, o := range d.told {
+		out[i] = *o.Instruction
+	}
+	return out
+}
+
 // Knows reports whether a hop reads or writes the topic.
 func (d *Driver) Knows(topic string) bool { return d.topics[topic] != nil }
 

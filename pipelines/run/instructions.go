@@ -261,3 +261,27 @@ func Instructions(ctx context.Context, cfg Config) ([]Instruction, error) {
 	}
 	return out, nil
 }
+
+// Ends are the end offsets of a topic's partitions, for an instruction that is
+// to act behind all that is there now.
+func Ends(ctx context.Context, cfg Config, topic string) (map[int32]int64, error) {
+	cfg = cfg.withDefaults()
+	cl, err := kgo.NewClient(cfg.connectOpts(cfg.Prefix + ".ends")...)
+	if err != nil {
+		return nil, fmt.Errorf("listing ends of %s: %w", topic, err)
+	}
+	defer cl.Close()
+	listed, err := kadm.NewClient(cl).ListEndOffsets(ctx, topic)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing ends of %s: %w", topic, err)
+	}
+	out := map[int32]int64{}
+	listed.Each(func(o kadm.ListedOffset) { out[o.Partition] = o.Offset })
+	if len(out) == 0 {
+		return nil, fmt.Errorf("listing ends of %s: it has no partitions", topic)
+	}
+	return out, nil
+}

@@ -260,6 +260,22 @@ func (t *Transform) Status() Status {
 	return s
 }
 
+// Said returns all instructions that this process has read, in order; none
+// before it runs.
+func (t *Transform) Said() []Instruction {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.running) == 0 || t.running[0].orders == nil {
+		return nil
+	}
+	all, _ := t.running[0].orders.from(0)
+	out := make([]Instruction, len(all))
+	for i := range all {
+		out[i] = *all[i].Instruction
+	}
+	return out
+}
+
 // Behind asks the broker how many records (with transaction markers) lie
 // unread before the tasks of all processes, over all hops: others are those
 // beside this one, as they have said of themselves. A partition that nobody works

@@ -24,12 +24,15 @@ type Counters struct {
 	LastSeen      int64 // greatest record time, milliseconds
 	Suspected     int64 // rows whose newest image looks like that of a restored database
 	RestoredAt    int64 // earliest time of those, microseconds
+	Swept         int64 // rows that a full snapshot did not have
+	SweepHeld     int64 // rows that a sweep would delete, which waits for a person
+	LastUnkeyed   int64 // record time of the last letter that names no row, milliseconds
 }
 
 var countersKey = []byte("c")
 
-func (c *Counters) fields() [14]*int64 {
-	return [...]*int64{&c.Version, &c.Received, &c.Repeated, &c.Stale, &c.BelowSnapshot, &c.Tombstones, &c.Letters, &c.Healed, &c.Unavailable, &c.retired, &c.LastEvent, &c.LastSeen, &c.Suspected, &c.RestoredAt}
+func (c *Counters) fields() [17]*int64 {
+	return [...]*int64{&c.Version, &c.Received, &c.Repeated, &c.Stale, &c.BelowSnapshot, &c.Tombstones, &c.Letters, &c.Healed, &c.Unavailable, &c.retired, &c.LastEvent, &c.LastSeen, &c.Suspected, &c.RestoredAt, &c.Swept, &c.SweepHeld, &c.LastUnkeyed}
 }
 
 func (c *Counters) append(b []byte) []byte {

@@ -24,6 +24,7 @@ type header struct {
 	op          string
 	snapshot    bool
 	incremental bool // read beside the stream, a chunk at a time
+	closing     bool // the last row that a full snapshot has of the table
 	unplaced    bool // has no position of its own
 	pos         change.Position
 	micros      int64 // commit time; of a snapshot row, when it was read; 0 for none
@@ -55,6 +56,8 @@ func (s *Source) header(img Image, key string) (header, error) {
 		case "", "false":
 		case "incremental":
 			h.snapshot, h.incremental = true, true
+		case "last", "last_in_data_collection":
+			h.snapshot, h.closing = true, true
 		default:
 			h.snapshot = true
 		}

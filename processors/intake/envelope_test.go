@@ -112,12 +112,12 @@ func TestNoKey(t *testing.T) {
 	s := keyed(t, "", nil, "id")
 	fault := change.Parked(ReasonKey, ErrNoKey)
 	out := &told{t: t}
-	k := New(s, state.New())
+	k := New(s, 0, state.New())
 	v := k.Apply(Place{Fault: fault}, rowImage(s, opCreate, nil), out)
 	if v.Kind != change.Park || v.Reason != ReasonKey || !strings.Contains(v.Err.Error(), "message.key.columns") || !strings.Contains(v.Err.Error(), "row 7") {
 		t.Errorf("%+v", v)
 	}
-	if v := k.Apply(Place{Fault: fault}, rowImage(s, opTruncate, nil), out); v.Reason != ReasonTruncate {
+	if v := k.Apply(Place{Fault: fault}, rowImage(s, opTruncate, nil), out); v.Kind != change.Pass || len(out.notices) != 1 {
 		t.Errorf("a truncate, which has no key: %+v", v)
 	}
 	if v := k.Apply(Place{Fault: fault}, rowImage(s, opMessage, nil), out); v.Kind != change.Drop {

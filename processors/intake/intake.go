@@ -18,7 +18,6 @@ const (
 	ReasonBelowSnapshot = "source.below_snapshot"   // streamed, but below the stored snapshot position
 	ReasonDisplaced     = "source.displaced"        // a delete of the row that had the key before
 	ReasonTombstone     = "source.tombstone"        // says nothing where deletes are sent as op=d
-	ReasonTruncate      = "source.truncate"         // the table was emptied
 	ReasonNoChange      = "source.no_change"        // an event of the connector itself
 	ReasonEnvelope      = "source.envelope"         // not the shape of a change
 	ReasonKey           = "source.key"              // the record's key names another row
@@ -34,6 +33,8 @@ type Output interface {
 	Row(r *change.Row, stored []byte)
 	// Healed says that a good image has superseded this letter.
 	Healed(l change.Letter)
+	// Notice is for the tasks of all partitions of the topic, this one included.
+	Notice(n Notice)
 }
 
 // Place is where a record was read, for letters and counters.
@@ -51,24 +52,32 @@ type Place struct {
 // Intake is the operator of one task. Its state is the last row of every source
 // row, deleted ones included, under "r" and the native id; open letters under
 // "l"; its counters under "c"; the snapshots it has seen under "s"; the rows that
-// look like those of a restored database under "q".
+// look like those of a restored database under "q"; the table's floors under "f"
+// and what is done about them under "w".
 type Intake struct {
 	src   *Source
 	store state.Store
 	count Counters
 	dirty bool
 	key   []byte
-	// arena and fields hold the old and the new row of one Apply.
+	// arena, old and fields hold the old and the new row of one Apply.
 	arena   change.Arena
 	fields  []change.Value
 	refused []change.Refusal
+	old     change.Row
 
 	snapshot snapshot // the one that the last row of a snapshot belongs to
+
+	partition int32 // of the topic
+	floors    floors
+	floor     change.Position // the higher of them
+	sweeping  bool            // Advance has something to do
+	corrupt   error           // the stored floors cannot be read
 }
 
 // New returns the operator of one partition of the source's topic.
-func New(src *Source, store state.Store) *Intake {
-	k := &Intake{src: src, store: store}
+func New(src *Source, partition int32, store state.Store) *Intake {
+	k := &Intake{src: src, partition: partition, store: store}
 	k.Reset()
 	return k
 }
@@ -78,6 +87,7 @@ func (k *Intake) Reset() {
 	k.count = decodeCounters(k.store.Get(countersKey))
 	k.dirty = false
 	k.snapshot = snapshot{}
+	k.corrupt = k.readFloors()
 }
 
 // Flush stores the counters and reports them if they changed.
@@ -110,6 +120,7 @@ func (k *Intake) Refuse(at Place, reason string, err error, out Output) change.V
 func (k *Intake) refuseRow(at Place, reason string, err error, out Output) change.Verdict {
 	if at.Key == "" {
 		k.count.Letters++
+		k.count.LastUnkeyed = max(k.count.LastUnkeyed, k.count.LastSeen)
 		return change.Parked(reason, err)
 	}
 	row, corrupt := k.load(at.Key)
@@ -135,7 +146,8 @@ func (k *Intake) load(id string) (*change.Row, error) {
 	if err != nil {
 		return nil, fmt.Errorf("row %s: %w", id, err)
 	}
-	return &r, nil
+	k.old = r
+	return &k.old, nil
 }
 
 // PassBy takes an event of the connector itself.
@@ -200,8 +212,16 @@ func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 		return k.refuseRow(at, ReasonEnvelope, err, out)
 	case h.op == opMessage:
 		return change.Dropped(ReasonNoChange)
+	case k.corrupt != nil:
+		return change.Stopped("state.corrupt", k.corrupt)
 	case h.op == opTruncate:
-		return k.refuseRow(at, ReasonTruncate, fmt.Errorf("the table %s was emptied (TRUNCATE, op is \"t\") at position %s; its rows are still shown: take a new snapshot of it", k.src.Topic, h.pos), out)
+		if k.floors.Truncated.Compare(h.pos) >= 0 {
+			k.count.Repeated++
+			return change.Dropped(ReasonRepeated)
+		}
+		k.truncate(h.pos, h.micros)
+		out.Notice(Notice{Kind: NoticeTruncate, Pos: h.pos, Began: h.micros, Timestamp: at.Timestamp})
+		return change.Verdict{}
 	case at.Fault.Kind != change.Pass:
 		at.Key = h.id
 		return k.refuseRow(at, at.Fault.Reason, at.Fault.Err, out)
@@ -211,12 +231,19 @@ func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 		return k.parkAs(at, h.id, ReasonKey, fmt.Errorf("the record's key names row %s", clip(at.Key)))
 	}
 	k.follow(h)
+	k.close(at, h, out)
 	old, err := k.load(h.id)
 	if err != nil {
 		return change.Stopped("state.corrupt", err)
 	}
 	if old != nil {
-		order := h.compare(old)
+		k.empty(old, out)
+	}
+	if (old == nil || old.Pos.Compare(k.floor) < 0) && k.ended(&h) {
+		return k.belowFloor(at, h)
+	}
+	if old != nil {
+		order := h.compare(old, k.floor)
 		if order < 0 || order == 0 && (len(old.Refused) == 0 || !k.mended(h, img, old)) {
 			return k.overtaken(at, h, img, old, order, out)
 		}
@@ -225,8 +252,10 @@ func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 			k.put(old, old, out)
 			return change.Dropped(ReasonDisplaced)
 		}
-		if old.Deleted && h.pos == old.Pos && !h.unplaced {
-			old.Deleted = false // it is the image that was buried, or what a delete at this position made way for
+		if old.Deleted && (h.pos == old.Pos && !h.unplaced || old.Swept && h.op != opCreate && h.op != opDelete) {
+			// The image that was buried, or what a delete at this position made way for;
+			// or a row that was swept is there all the same, and always was.
+			old.Deleted = false
 		}
 	}
 	row, refused, err := k.row(h, img, old)

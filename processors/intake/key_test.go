@@ -91,7 +91,7 @@ func TestKeysThatAreRefused(t *testing.T) {
 // A letter of one row is not healed by another whose id is the beginning of its
 // own.
 func TestLettersOfIDsThatBeginAlike(t *testing.T) {
-	k := New(keyed(t, "", nil, "a"), state.New())
+	k := New(keyed(t, "", nil, "a"), 0, state.New())
 	k.parkAs(Place{Offset: 7}, "a\x00b", ReasonMapping, errUnreadable)
 	out := &told{t: t}
 	if k.heal("a", out); out.healed != 0 {

@@ -16,9 +16,13 @@ import (
 // stored image, unless that is the later of the two; it takes the stored
 // position. At one position a delete precedes what the same transaction has put
 // in the row's place.
-func (h *header) compare(old *change.Row) int {
+func (h *header) compare(old *change.Row, floor change.Position) int {
 	if h.unplaced && h.pos.Epoch == old.Pos.Epoch {
-		h.pos = old.Pos
+		if old.Pos.Compare(floor) >= 0 {
+			h.pos = old.Pos
+		} else {
+			h.pos = floor
+		}
 		switch then := old.Read; {
 		case then == h.micros:
 			return 0
@@ -56,7 +60,7 @@ func (k *Intake) overtaken(at Place, h header, img Image, old *change.Row, order
 		return change.Dropped(ReasonRepeated)
 	}
 	if k.restored(h, old) {
-		return k.suspect(at, h, old)
+		return k.suspect(at, h, old.Pos)
 	}
 	below := !old.Pos.Streamed && !h.snapshot
 	k.count.Stale++
@@ -104,9 +108,6 @@ const clockSlack = 60_000_000
 // Of a full snapshot it is the beginning that is later, since changes that were
 // streamed while it was read rightly lie above its rows.
 func (k *Intake) restored(h header, old *change.Row) bool {
-	if h.unplaced || h.pos.Epoch != old.Pos.Epoch || h.pos.LSN >= old.Pos.LSN {
-		return false
-	}
 	then, slack := old.Commit.Micros, int64(0)
 	if old.Read != 0 {
 		then = old.Read
@@ -116,7 +117,41 @@ func (k *Intake) restored(h header, old *change.Row) bool {
 	if h.snapshot || old.Read != 0 {
 		slack = clockSlack
 	}
-	return k.when(h) > then+slack
+	return k.fallsBehind(h, old.Pos, then+slack)
+}
+
+func (k *Intake) fallsBehind(h header, pos change.Position, then int64) bool {
+	return !h.unplaced && h.pos.Epoch == pos.Epoch && h.pos.LSN < pos.LSN && k.when(h) > then
+}
+
+// ended reports whether what an image says has ended at the floor. A row that was
+// read without a position since the floor was raised is there, so it stands at
+// the floor.
+func (k *Intake) ended(h *header) bool {
+	if !h.unplaced {
+		return h.pos.Compare(k.floor) < 0
+	}
+	if h.micros < max(k.floors.Began, k.floors.At) {
+		return true
+	}
+	if h.pos.Compare(k.floor) < 0 && h.pos.Epoch == k.floor.Epoch {
+		h.pos = k.floor
+	}
+	return false
+}
+
+// belowFloor judges an image of a row that is not known, or has not reached the
+// floor: what the image says has ended there.
+func (k *Intake) belowFloor(at Place, h header) change.Verdict {
+	then := k.floors.Began
+	if k.floor == k.floors.Truncated {
+		then = k.floors.At
+	}
+	if then != 0 && k.fallsBehind(h, k.floor, then+clockSlack) {
+		return k.suspect(at, h, k.floor)
+	}
+	k.count.Stale++
+	return change.Dropped(ReasonEndedLife)
 }
 
 // when is the time of an image, for the comparison with another: its commit, or
@@ -131,7 +166,7 @@ func (k *Intake) when(h header) int64 {
 // suspect parks an image that looks as if the database had been put back.
 // Nothing is dropped on suspicion, and one row alone proves nothing: the feed
 // stops where more rows say the same. A row's next good image clears it.
-func (k *Intake) suspect(at Place, h header, old *change.Row) change.Verdict {
+func (k *Intake) suspect(at Place, h header, stored change.Position) change.Verdict {
 	when := k.when(h)
 	if k.count.RestoredAt == 0 || when < k.count.RestoredAt {
 		k.count.RestoredAt = when
@@ -141,7 +176,7 @@ func (k *Intake) suspect(at Place, h header, old *change.Row) change.Verdict {
 		last = max(last, e.Number)
 	}
 	err := fmt.Errorf("position %s is below the stored %s, but it is later: was the database restored to an earlier state, or moved to a new cluster? If so, add to system %s in the catalog: epochs: [{epoch: %d, since: %q}]; of several such letters the earliest since counts",
-		h.pos, old.Pos, k.src.System, last+1, time.UnixMicro(k.count.RestoredAt).UTC().Format(time.RFC3339Nano))
+		h.pos, stored, k.src.System, last+1, time.UnixMicro(k.count.RestoredAt).UTC().Format(time.RFC3339Nano))
 	mark := suspectKey(h.id)
 	if k.store.Get(mark) == nil {
 		if k.count.Suspected >= restoredRows {

@@ -14,14 +14,15 @@ import (
 // told is an intake operator of a table of invoices or of their lines, told
 // change by change.
 type told struct {
-	t      *testing.T
-	src    *Source
-	op     *Intake
-	store  *state.Table
-	rows   []change.Row // as they went out
-	healed int
-	at     int64
-	lsn    int64
+	t       *testing.T
+	src     *Source
+	op      *Intake
+	store   *state.Table
+	rows    []change.Row // as they went out
+	notices []Notice
+	healed  int
+	at      int64
+	lsn     int64
 }
 
 func tell(t *testing.T, src *Source) *told {
@@ -30,7 +31,7 @@ func tell(t *testing.T, src *Source) *told {
 		t.Fatal(err)
 	}
 	store := state.New()
-	return &told{t: t, src: src, op: New(src, store), store: store}
+	return &told{t: t, src: src, op: New(src, 0, store), store: store}
 }
 
 func (w *told) Row(_ *change.Row, stored []byte) {
@@ -42,6 +43,7 @@ func (w *told) Row(_ *change.Row, stored []byte) {
 }
 
 func (w *told) Healed(change.Letter) { w.healed++ }
+func (w *told) Notice(n Notice)      { w.notices = append(w.notices, n) }
 
 // last is the row that went out last.
 func (w *told) last() change.Row {

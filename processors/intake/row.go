@@ -16,18 +16,19 @@ import (
 func (k *Intake) row(h header, img Image, old *change.Row) (row change.Row, refused, err error) {
 	s := k.src
 	row = change.Row{System: s.System, Entity: s.Entity, Part: s.Part, ID: h.id, Topic: s.Topic, Pos: h.pos}
-	alive := old != nil && !old.Deleted
-	if old != nil && old.Deleted {
-		row.Life = h.pos
-	} else if alive {
+	lives := old != nil && !old.Deleted
+	alive := lives && h.op != opCreate // a creation begins a life, also over a row whose end was not told yet
+	if alive {
 		row.Life = old.Life
+	} else if old != nil {
+		row.Life = h.pos
 	}
 	k.refused = k.refused[:0]
 	row.Commit = k.commit(h, img)
 	if h.snapshot {
 		row.Read = h.micros
 	}
-	row.Displaced = alive && (h.op == opCreate || h.op == opUpdate && old.Displaced && old.Commit == row.Commit)
+	row.Displaced = lives && (h.op == opCreate || h.op == opUpdate && old.Displaced && old.Commit == row.Commit)
 	if h.op == opDelete {
 		row.Deleted = true
 		row.Life = h.pos

@@ -190,6 +190,10 @@ type FeedRecord struct {
 	LastEventAt *int64 `avro:"last_event_at"`
 	// time of the last record, UTC, microseconds
 	LastSeenAt *int64 `avro:"last_seen_at"`
+	// rows deleted because a full snapshot did not have them
+	Swept int64 `avro:"swept"`
+	// rows that a full snapshot did not have, too many to be deleted unasked: see syncline feeds sweep
+	SweepHeld int64 `avro:"sweep_held"`
 }
 
 // IdentityLinkRecord: Which account a native party belongs to, and why. entity_id = id of the party as an account of its own.

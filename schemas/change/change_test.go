@@ -95,7 +95,7 @@ func rows() *rapid.Generator[Row] {
 		return Row{
 			System: text.Draw(t, "system"), Entity: text.Draw(t, "entity"), Doc: text.Draw(t, "doc"), Part: text.Draw(t, "part"),
 			ID: text.Draw(t, "id"), Topic: text.Draw(t, "topic"), Deleted: rapid.Bool().Draw(t, "deleted"),
-			Read: rapid.Int64Range(0, 1<<50).Draw(t, "read"), Displaced: rapid.Bool().Draw(t, "displaced"),
+			Read: rapid.Int64Range(0, 1<<50).Draw(t, "read"), Displaced: rapid.Bool().Draw(t, "displaced"), Swept: rapid.Bool().Draw(t, "swept"),
 			Pos: positions().Draw(t, "pos"), Life: positions().Draw(t, "life"),
 			Commit: Instant{Micros: rapid.Int64().Draw(t, "commit"), Approximate: rapid.Bool().Draw(t, "approximate")},
 			Times:  milestonesGen().Draw(t, "times"), Party: values().Draw(t, "party"), Fields: rapid.SliceOfN(values(), 0, 5).Draw(t, "fields"),

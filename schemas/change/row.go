@@ -83,6 +83,9 @@ type Row struct {
 	// transaction exchanges keys (a deferrable constraint), and a delete of the same
 	// commit is of the row that had the key before.
 	Displaced bool
+	// Swept says of a deleted row that no delete is known: a full snapshot did not
+	// have it.
+	Swept bool
 }
 
 // Field returns the field of that number, Null where the row has none.
@@ -102,6 +105,7 @@ const (
 	flagRefused // the refusals follow the fields
 	flagRead    // when it was read follows those
 	flagDisplaced
+	flagSwept
 )
 
 // AppendRow appends the stored form of r.
@@ -122,6 +126,9 @@ func AppendRow(b []byte, r *Row) []byte {
 	}
 	if r.Displaced {
 		flags |= flagDisplaced
+	}
+	if r.Swept {
+		flags |= flagSwept
 	}
 	b = append(b, flags)
 	for _, s := range [...]string{r.System, r.Entity, r.Doc, r.Part, r.ID, r.Topic} {
@@ -208,7 +215,7 @@ func (d *decoder) row(r *Row, a *Arena) {
 func (d *decoder) rowHead(r *Row) byte {
 	d.format(rowFormat)
 	flags := d.byte()
-	r.Deleted, r.Displaced = flags&flagDeleted != 0, flags&flagDisplaced != 0
+	r.Deleted, r.Displaced, r.Swept = flags&flagDeleted != 0, flags&flagDisplaced != 0, flags&flagSwept != 0
 	for _, s := range [...]*string{&r.System, &r.Entity, &r.Doc, &r.Part, &r.ID, &r.Topic} {
 		*s = d.string()
 	}

@@ -96,6 +96,8 @@ func feedColumns() []column[canonical.FeedRecord] {
 		plain("tombstones", "Int64", "records without a value", func(r *R) int64 { return r.Tombstones }),
 		converted("last_event_at", "Nullable(DateTime64(6, 'UTC'))", "greatest commit time, UTC, microseconds", func(r *R) *int64 { return r.LastEventAt }, instant),
 		converted("last_seen_at", "Nullable(DateTime64(6, 'UTC'))", "time of the last record, UTC, microseconds", func(r *R) *int64 { return r.LastSeenAt }, instant),
+		plain("swept", "Int64", "rows deleted because a full snapshot did not have them", func(r *R) int64 { return r.Swept }),
+		plain("sweep_held", "Int64", "rows that a full snapshot did not have, too many to be deleted unasked: see syncline feeds sweep", func(r *R) int64 { return r.SweepHeld }),
 	}
 }
 

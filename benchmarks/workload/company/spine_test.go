@@ -84,6 +84,7 @@ func TestPipelinesComeToTheTruth(t *testing.T) {
 				t.Fatal(err)
 			}
 			driver := run.NewDriver(spine.Hops, workload.Partitions, c.Seed)
+			driver.Instructions, driver.Codec = pipelines.DefaultNames().Instructions, pipelines.Instructions{}
 			driver.Encode, driver.Aborts, driver.Crashes, driver.Poll = spine.Letters.Encode, 0.1, 0.01, 500
 			for {
 				r, ok := g.Next()
