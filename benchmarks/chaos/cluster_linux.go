@@ -279,7 +279,19 @@ func fill(path string) error {
 	if err := syscall.Statfs(filepath.Dir(path), &disk); err != nil {
 		return err
 	}
-	return syscall.Fallocate(int(f.Fd()), 0, 0, int64(disk.Bavail)*disk.Bsize) //nolint:gosec // a size
+	// The broker takes of the room meanwhile, so that what is left is taken bit by bit.
+	at := int64(0)
+	for n := int64(disk.Bavail) * disk.Bsize; n >= disk.Bsize; { //nolint:gosec // a size
+		switch err := syscall.Fallocate(int(f.Fd()), 0, at, n); {
+		case err == nil:
+			at += n
+		case errors.Is(err, syscall.ENOSPC):
+			n /= 2
+		default:
+			return err
+		}
+	}
+	return nil
 }
 
 // LogTail is the end of what the broker has said.

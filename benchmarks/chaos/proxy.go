@@ -102,7 +102,7 @@ func (p *Proxy) drop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.open {
-		_ = c.Close()
+		breakOff(c)
 	}
 }
 
@@ -117,15 +117,24 @@ func (p *Proxy) keep(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || p.mode == Cut {
-		_ = c.Close()
+		breakOff(c)
 		return false
 	}
 	p.open[c] = true
 	return true
 }
 
-func (p *Proxy) forget(c net.Conn) {
+// breakOff ends a connection as a crash or a broken link does, by a reset: an
+// orderly end would say that the target is there and wants no more.
+func breakOff(c net.Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
 	_ = c.Close()
+}
+
+func (p *Proxy) forget(c net.Conn) {
+	breakOff(c)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.open, c)
@@ -161,7 +170,7 @@ func (p *Proxy) serve(life context.Context, client net.Conn) {
 		_ = server.Close()
 	})
 	p.answer(client, server)
-	_ = client.Close()
+	breakOff(client)
 	both.Wait()
 }
 

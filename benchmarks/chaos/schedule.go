@@ -12,6 +12,7 @@ type Kind string
 // The kinds. A member is one process of the pipelines.
 const (
 	KillMember     Kind = "kill a member"             // SIGKILL, started again
+	KillMembers    Kind = "kill all members"          // at once, all started again
 	FreezeMember   Kind = "freeze a member"           // SIGSTOP, for longer than its session at times
 	DrainMember    Kind = "drain a member"            // SIGTERM, started again
 	Storm          Kind = "storm"                     // members come and go, one to four of them
@@ -32,7 +33,7 @@ const (
 // Kills says whether the fault ends a process by SIGKILL.
 func (k Kind) Kills() bool {
 	switch k {
-	case KillMember, KillEngine, KillRegistry, KillBroker:
+	case KillMember, KillMembers, KillEngine, KillRegistry, KillBroker:
 		return true
 	default:
 		return false
@@ -63,7 +64,7 @@ func (f Fault) String() string {
 
 // order fixes the kinds' order, which a map has not.
 var order = []Kind{
-	KillMember, FreezeMember, DrainMember, Storm, UpgradeMember, RestartIdle, KillEngine, FreezeEngine, KillRegistry,
+	KillMember, KillMembers, FreezeMember, DrainMember, Storm, UpgradeMember, RestartIdle, KillEngine, FreezeEngine, KillRegistry,
 	FreezeRegistry, KillBroker, FreezeBroker, FillDisk, SpoilEngine, SpoilRegistry, SpoilBroker,
 }
 

@@ -108,6 +108,9 @@ func TestChaos(t *testing.T) {
 		x.do(f)
 		x.rest(f.Pause)
 		x.lookAfter()
+		if len(truth) > 0 || t.Failed() {
+			t.Fatal("the company has ended before the faults have")
+		}
 	}
 	enough()
 	expected, ok := <-truth
@@ -168,8 +171,8 @@ func (x *turmoil) link(target string) *chaos.Proxy {
 // claim to bear a crash, so that it is only restarted in order.
 func (x *turmoil) weights() chaos.Weights {
 	w := chaos.Weights{
-		chaos.KillMember: 10, chaos.FreezeMember: 2, chaos.DrainMember: 2, chaos.Storm: 1, chaos.RestartIdle: 1,
-		chaos.KillEngine: 2, chaos.FreezeEngine: 1, chaos.KillRegistry: 1, chaos.FreezeRegistry: 1,
+		chaos.KillMember: 20, chaos.KillMembers: 4, chaos.FreezeMember: 2, chaos.DrainMember: 2, chaos.Storm: 1, chaos.RestartIdle: 1,
+		chaos.KillEngine: 3, chaos.FreezeEngine: 1, chaos.KillRegistry: 2, chaos.FreezeRegistry: 1,
 		chaos.SpoilEngine: 3, chaos.SpoilRegistry: 1,
 	}
 	if x.other != "" {
@@ -198,6 +201,19 @@ func (x *turmoil) do(f chaos.Fault) {
 		x.members[slot].kill()
 		x.rest(f.For)
 		x.startMember(slot)
+	case chaos.KillMembers:
+		var gone []int
+		for s, m := range x.members {
+			if m != nil {
+				m.kill()
+				gone = append(gone, s)
+			}
+		}
+		x.kills += len(gone) - 1 // one is counted above
+		x.rest(f.For)
+		for _, s := range gone {
+			x.startMember(s)
+		}
 	case chaos.FreezeMember:
 		x.members[slot].signal(syscall.SIGSTOP)
 		x.rest(f.For)
