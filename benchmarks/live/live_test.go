@@ -25,9 +25,9 @@ const (
 	// asCommand in the environment makes the test binary the command.
 	asCommand = "SYNCLINE_TEST_AS_COMMAND"
 	// live is "up", or the address of a Kafka; test-live.sh sets it.
-	live = "SYNCLINE_LIVE"
+	live = "SYNCLINE_TEST_LIVE"
 	// jars is the folder of Connect's jars.
-	jars = "SYNCLINE_LIVE_JARS"
+	jars = "SYNCLINE_TEST_LIVE_JARS"
 
 	root = "../../"
 	shop = "testdata/shop.yaml"
@@ -93,9 +93,13 @@ func TestLive(t *testing.T) {
 	s.shows(offers, strings.Replace(changed, `{"currency":"EUR","number":"O-3"`, `{"amount":"55","currency":"EUR","number":"O-3"`, 1))
 	s.shows("SELECT count() AS letters FROM letters", `[{"letters":"0"}]`)
 
+	args := []string{"-cp", os.Getenv(jars) + "/*", root + "deploy/local/connect/Reader.java", s.brokers, "canonical.opportunity", "4"}
+	if where == "up" { // the other one is told to make none by itself
+		args = append(args, "topic-that-nobody-made")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "java", "-cp", os.Getenv(jars)+"/*", root+"deploy/local/connect/Reader.java", s.brokers, "canonical.opportunity", "4").Output() //nolint:gosec // our own
+	out, err := exec.CommandContext(ctx, "java", args...).Output() //nolint:gosec // our own
 	if n := strings.Count("\n"+string(out), "\nok "); err != nil || n != 7 || strings.Contains(string(out), "not ok") {
 		t.Errorf("a program in Java: %v\n%s", err, out)
 	}

@@ -15,12 +15,12 @@ trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-SYNCLINE_LIVE_JARS=$("$here/connect.sh" fetch)
-export SYNCLINE_LIVE_JARS
+SYNCLINE_TEST_LIVE_JARS=$("$here/connect.sh" fetch)
+export SYNCLINE_TEST_LIVE_JARS
 for feeds in up cluster; do
-	SYNCLINE_LIVE=up
-	[ $feeds = up ] || SYNCLINE_LIVE=$("$here/kafka.sh" start --dir "$dir/kafka" --port 0 --with-parent $$)
-	export SYNCLINE_LIVE
+	SYNCLINE_TEST_LIVE=up
+	[ $feeds = up ] || SYNCLINE_TEST_LIVE=$("$here/kafka.sh" start --dir "$dir/kafka" --port 0 --with-parent $$)
+	export SYNCLINE_TEST_LIVE
 	echo "test-live: $feeds"
 	go test -count=1 -timeout 20m -v -run '^TestLive$' ./benchmarks/live >"$dir/out" 2>&1 || { cat "$dir/out"; exit 1; }
 	grep -E '^(--- PASS: TestLive |ok)' "$dir/out" || { cat "$dir/out"; echo "test-live: TestLive did not run" >&2; exit 1; }
