@@ -330,8 +330,11 @@ func (x *turmoil) drain(slot int) {
 	select {
 	case <-m.done:
 	case <-timer.C:
-		x.note("  slot %d did not drain within 30 s and was killed", slot)
-		m.kill()
+		m.signal(syscall.SIGQUIT) // it tells where it is
+		<-m.done
+		m.mu.Lock()
+		x.note("  slot %d did not drain within 30 s:\n%s", slot, tail(m.errs.String(), 20_000))
+		m.mu.Unlock()
 	}
 	x.members[slot] = nil
 }
