@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os/user"
 
 	"github.com/spf13/cobra"
 
@@ -12,8 +11,8 @@ import (
 )
 
 func (a *app) feedsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "feeds", GroupID: "operate", Short: "Decide what a source's table that waits shall do"}
-	c.AddCommand(a.feedsAcceptCommand(), a.feedsSweepCommand())
+	c := &cobra.Command{Use: "feeds", GroupID: "operate", Short: "Decide what a table that waits, or a task that has stopped, shall do"}
+	c.AddCommand(a.feedsAcceptCommand(), a.feedsSweepCommand(), a.feedsSkipCommand())
 	return c
 }
 
@@ -49,10 +48,7 @@ func (a *app) acceptGone(ctx context.Context, topic, column, why string) error {
 	if err != nil {
 		return input("feeds.accept", "take topic and column from the message of the table that waits (`syncline doctor`)", "%w", err)
 	}
-	i.Why = why
-	if who, err := user.Current(); err == nil {
-		i.Who = who.Username
-	}
+	i.Who, i.Why = whoever(), why
 	if i, err = run.Instruct(ctx, a.engine(), i); err != nil {
 		return environment("feeds.accept", "is the broker up? see `syncline doctor`", "%w", err)
 	}

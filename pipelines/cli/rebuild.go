@@ -1,12 +1,9 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/user"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,18 +78,8 @@ func (a *app) rebuild(ctx context.Context, apply, why string, complete []string)
 	if plan.Continues {
 		what = "go on with " + what
 	}
-	switch {
-	case apply == "" && a.format != "json" && a.asks():
-		table.write(a.out)
-		fmt.Fprintf(a.out, "%s\nGo ahead? [yes/no] ", what)
-		line, _ := bufio.NewReader(a.in).ReadString('\n') // the end of input is no yes
-		if strings.TrimSpace(line) != "yes" {
-			return input("rebuild.no", "answer yes to go ahead", "nothing was done")
-		}
-	case apply == "":
-		return a.answer("rebuild", what+"\nTo go ahead: syncline rebuild all --apply "+plan.Hash, plan, table)
-	case apply != plan.Hash:
-		return input("rebuild.plan_changed", "look at the plan again: syncline rebuild all", "the plan is another one by now: its hash is %s, not %s", plan.Hash, apply)
+	if agreed, err := a.agree("rebuild", "syncline rebuild all", what, plan.Hash, apply, plan, table); !agreed {
+		return err
 	}
 	if err := r.Run(ctx, plan); err != nil {
 		if errors.Is(err, context.Canceled) {
@@ -101,23 +88,4 @@ func (a *app) rebuild(ctx context.Context, apply, why string, complete []string)
 		return environment("rebuild.failed", "mend what it says; syncline rebuild all goes on with it", "%w", err)
 	}
 	return a.answer("rebuild", fmt.Sprintf("generation %d is published", plan.Generation), plan)
-}
-
-// asks says whether there is somebody to ask.
-func (a *app) asks() bool {
-	f, ok := a.in.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
-}
-
-// whoever names who runs the command, for the record.
-func whoever() string {
-	host, _ := os.Hostname() // the user alone then
-	if u, err := user.Current(); err == nil {
-		return u.Username + "@" + host
-	}
-	return host
 }

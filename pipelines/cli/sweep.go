@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os/user"
 
 	"github.com/spf13/cobra"
 
@@ -66,10 +65,7 @@ func (a *app) sweep(ctx context.Context, topic string, apply bool, why string) e
 			return a.answer("feeds sweep", h.String()+"; `--apply` deletes them", told)
 		}
 		i := h.Apply()
-		i.Why = why
-		if who, err := user.Current(); err == nil {
-			i.Who = who.Username
-		}
+		i.Who, i.Why = whoever(), why
 		if i, err = run.Instruct(ctx, a.engine(), i); err != nil {
 			return environment("feeds.sweep", "is the broker up? see `syncline doctor`", "%w", err)
 		}

@@ -269,3 +269,38 @@ func (d *Deliver) partLoss(l *line, partition int32, reason string) *loss {
 	}
 	return d.ofLine(out)
 }
+
+// Place is where a hop is in an input partition, and what that holds. Committed
+// is -1 where it has no offset yet.
+type Place struct{ Committed, Start, End int64 }
+
+// ErrNoPartition says that a topic has no such partition.
+var ErrNoPartition = errors.New("there is no such partition")
+
+// PlaceOf asks the broker for the place of a hop under cfg's prefix.
+func PlaceOf(ctx context.Context, cfg Config, hop, topic string, partition int32) (Place, error) {
+	cl, err := cfg.asking()
+	if err != nil {
+		return Place{}, fmt.Errorf("making the client: %w", err)
+	}
+	defer cl.Close()
+	admin := kadm.NewClient(cl)
+	id := partitionID{topic, partition}
+	holds, err := listBounds(ctx, admin, map[partitionID]int32{id: -1})
+	if err != nil {
+		return Place{}, err
+	}
+	b, ok := holds[id]
+	if !ok {
+		return Place{}, fmt.Errorf("%s: %w", id, ErrNoPartition)
+	}
+	p := Place{Committed: -1, Start: b.start, End: b.end}
+	committed, err := groupOffsets(ctx, admin, cfg.withDefaults().Prefix+"."+hop)
+	if err != nil {
+		return Place{}, err
+	}
+	if o, ok := committed.Lookup(topic, partition); ok {
+		p.Committed = o.At
+	}
+	return p, nil
+}
