@@ -103,7 +103,7 @@ func sumFeed(feeds map[string]textRow, row textRow) {
 		sum = textRow{"topic": topic}
 		feeds[topic] = sum
 	}
-	for _, c := range []string{"received", "repeated", "stale", "waiting", "letters", "healed", "unavailable", "out_of_snapshot", "tombstones", "swept", "sweep_held"} {
+	for _, c := range []string{"received", "repeated", "stale", "waiting", "letters", "healed", "unavailable", "out_of_snapshot", "tombstones", "swept", "sweep_held", "unplaced"} {
 		a, _ := strconv.Atoi(sum[c])
 		b, _ := strconv.Atoi(row[c])
 		sum[c] = strconv.Itoa(a + b)

@@ -164,7 +164,7 @@ func (t *intakeTask) Flush(out run.Emitter) error {
 	}
 	f := &canonical.FeedRecord{
 		Topic: t.info.Topic, Hop: t.info.Hop, Partition: t.info.Partition, Version: c.Version,
-		Received: c.Received, Repeated: c.Repeated, Stale: c.Stale, Letters: c.Letters, Healed: c.Healed,
+		Received: c.Received, Repeated: c.Repeated, Stale: c.Stale, Letters: c.Letters, Healed: c.Healed, Unplaced: c.Unplaced,
 		Unavailable: c.Unavailable, OutOfSnapshot: c.BelowSnapshot, Tombstones: c.Tombstones, LastEventAt: nil, LastSeenAt: nil,
 		Swept: c.Swept, SweepHeld: c.SweepHeld,
 		Waiting: 0, WaitingSince: nil, // the document hop's

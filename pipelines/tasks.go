@@ -36,7 +36,7 @@ func (t *documentTask) Flush(out run.Emitter) error {
 	for _, w := range t.op.Waits() {
 		f := &canonical.FeedRecord{
 			Topic: w.Topic, Hop: HopDocument, Partition: t.partition, Version: w.Version, Waiting: w.Rows, WaitingSince: nil,
-			Received: 0, Repeated: 0, Stale: 0, Letters: 0, Healed: 0, Unavailable: 0, OutOfSnapshot: 0, Tombstones: 0, LastEventAt: nil, LastSeenAt: nil, Swept: 0, SweepHeld: 0, // intake's
+			Received: 0, Repeated: 0, Stale: 0, Letters: 0, Healed: 0, Unavailable: 0, OutOfSnapshot: 0, Tombstones: 0, LastEventAt: nil, LastSeenAt: nil, Swept: 0, SweepHeld: 0, Unplaced: 0, // intake's
 		}
 		if w.Since > 0 {
 			f.WaitingSince = &w.Since

@@ -27,12 +27,13 @@ type Counters struct {
 	Swept         int64 // rows that a full snapshot did not have
 	SweepHeld     int64 // rows that a sweep would delete, which waits for a person
 	LastUnkeyed   int64 // record time of the last letter that names no row, milliseconds
+	Unplaced      int64 // open letters of which no living row is known
 }
 
 var countersKey = []byte("c")
 
-func (c *Counters) fields() [17]*int64 {
-	return [...]*int64{&c.Version, &c.Received, &c.Repeated, &c.Stale, &c.BelowSnapshot, &c.Tombstones, &c.Letters, &c.Healed, &c.Unavailable, &c.retired, &c.LastEvent, &c.LastSeen, &c.Suspected, &c.RestoredAt, &c.Swept, &c.SweepHeld, &c.LastUnkeyed}
+func (c *Counters) fields() [18]*int64 {
+	return [...]*int64{&c.Version, &c.Received, &c.Repeated, &c.Stale, &c.BelowSnapshot, &c.Tombstones, &c.Letters, &c.Healed, &c.Unavailable, &c.retired, &c.LastEvent, &c.LastSeen, &c.Suspected, &c.RestoredAt, &c.Swept, &c.SweepHeld, &c.LastUnkeyed, &c.Unplaced}
 }
 
 func (c *Counters) append(b []byte) []byte {

@@ -350,6 +350,7 @@ func (k *Intake) empty(row *change.Row, out Output) {
 		System: row.System, Entity: row.Entity, Doc: row.Doc, Part: row.Part, ID: row.ID, Topic: row.Topic, Deleted: true,
 		Pos: k.floors.Truncated, Life: k.floors.Truncated, Commit: change.Instant{Micros: k.floors.At},
 	}
+	k.heal(row.ID, out)
 	k.put(&gone, row, out)
 	*row = gone
 }

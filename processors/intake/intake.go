@@ -121,6 +121,7 @@ func (k *Intake) refuseRow(at Place, reason string, err error, out Output) chang
 	if at.Key == "" {
 		k.count.Letters++
 		k.count.LastUnkeyed = max(k.count.LastUnkeyed, k.count.LastSeen)
+		k.count.Unplaced++
 		return change.Parked(reason, err)
 	}
 	row, corrupt := k.load(at.Key)
@@ -242,6 +243,7 @@ func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 	if (old == nil || old.Pos.Compare(k.floor) < 0) && k.ended(&h) {
 		return k.belowFloor(at, h)
 	}
+	nowhere := old == nil || old.Deleted
 	if old != nil {
 		order := h.compare(old, k.floor)
 		if order < 0 || order == 0 && (len(old.Refused) == 0 || !k.mended(h, img, old)) {
@@ -263,6 +265,9 @@ func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 		return k.park(at, h.id, err)
 	}
 	k.count.LastEvent = max(k.count.LastEvent, row.Commit.Micros)
+	if k.count.Unplaced > 0 && nowhere {
+		k.count.Unplaced -= int64(len(k.letters(h.id))) // now a row can say so, or it is gone
+	}
 	if len(row.Refused) == 0 {
 		k.heal(h.id, out)
 	}
@@ -309,6 +314,9 @@ func (k *Intake) park(at Place, id string, err error) change.Verdict {
 
 func (k *Intake) parkAs(at Place, id, reason string, err error) change.Verdict {
 	k.count.Letters++
+	if stored := k.store.Get(k.rowKey(id)); stored == nil || change.StoredDeleted(stored) {
+		k.count.Unplaced++
+	}
 	k.store.Put(letterKey(id, at), appendLetter(nil, at, reason))
 	return change.Parked(reason, fmt.Errorf("row %s of %s: %w", id, k.src.Topic, err))
 }
@@ -318,34 +326,35 @@ func (k *Intake) heal(id string, out Output) {
 	if k.count.Letters == k.count.Healed {
 		return // none is open: spares the scan
 	}
-	var open [][]byte
-	prefix := letterPrefix(id)
-	k.store.Scan(prefix, func(key, value []byte) bool {
-		if len(key) != len(prefix)+offsetBytes {
-			return true // of a longer id that holds the separator
-		}
-		open = append(open, slices.Clone(key))
-		if l, err := decodeLetter(value); err == nil {
+	for _, key := range k.letters(id) {
+		if l, err := decodeLetter(k.store.Get(key)); err == nil {
 			l.Healed = true
 			out.Healed(l)
 			k.count.Healed++
 		}
-		return true
-	})
-	for _, key := range open {
 		k.store.Delete(key)
 	}
 }
 
-// told reports whether a letter of a row that gives this reason is open.
-func (k *Intake) told(id, reason string) (found bool) {
+// letters are the keys of a row's open letters.
+func (k *Intake) letters(id string) [][]byte {
+	var open [][]byte
 	prefix := letterPrefix(id)
-	k.store.Scan(prefix, func(key, value []byte) bool {
-		l, err := decodeLetter(value)
-		found = len(key) == len(prefix)+offsetBytes && err == nil && l.Reason == reason
-		return !found
+	k.store.Scan(prefix, func(key, _ []byte) bool {
+		if len(key) == len(prefix)+offsetBytes { // else of a longer id that holds the separator
+			open = append(open, slices.Clone(key))
+		}
+		return true
 	})
-	return found
+	return open
+}
+
+// told reports whether a letter of a row that gives this reason is open.
+func (k *Intake) told(id, reason string) bool {
+	return slices.ContainsFunc(k.letters(id), func(key []byte) bool {
+		l, err := decodeLetter(k.store.Get(key))
+		return err == nil && l.Reason == reason
+	})
 }
 
 func (k *Intake) rowKey(id string) []byte {

@@ -194,6 +194,8 @@ type FeedRecord struct {
 	Swept int64 `avro:"swept"`
 	// rows that a full snapshot did not have, too many to be deleted unasked: see syncline feeds sweep
 	SweepHeld int64 `avro:"sweep_held"`
+	// letters that are open and of which no row is known: which documents lack something by them cannot be told
+	Unplaced int64 `avro:"unplaced"`
 }
 
 // IdentityLinkRecord: Which account a native party belongs to, and why. entity_id = id of the party as an account of its own.

@@ -98,6 +98,7 @@ func feedColumns() []column[canonical.FeedRecord] {
 		converted("last_seen_at", "Nullable(DateTime64(6, 'UTC'))", "time of the last record, UTC, microseconds", func(r *R) *int64 { return r.LastSeenAt }, instant),
 		plain("swept", "Int64", "rows deleted because a full snapshot did not have them", func(r *R) int64 { return r.Swept }),
 		plain("sweep_held", "Int64", "rows that a full snapshot did not have, too many to be deleted unasked: see syncline feeds sweep", func(r *R) int64 { return r.SweepHeld }),
+		plain("unplaced", "Int64", "letters that are open and of which no row is known: which documents lack something by them cannot be told", func(r *R) int64 { return r.Unplaced }),
 	}
 }
 

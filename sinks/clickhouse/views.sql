@@ -280,7 +280,7 @@ SELECT topic, sum(f.received) AS received, sum(f.repeated) AS repeated, sum(f.st
     sum(f.letters) - sum(f.healed) AS letters, max(f.last_event_at) AS last_event_at, max(f.last_seen_at) AS last_seen_at,
     sum(f.healed) AS healed, min(f.waiting_since) AS waiting_since, sum(f.unavailable) AS unavailable,
     sum(f.out_of_snapshot) AS out_of_snapshot, sum(f.tombstones) AS tombstones,
-    sum(f.swept) AS swept, sum(f.sweep_held) AS sweep_held
+    sum(f.swept) AS swept, sum(f.sweep_held) AS sweep_held, sum(f.unplaced) AS unplaced
 FROM (SELECT * FROM feeds_raw FINAL) AS f
 GROUP BY topic;
 
