@@ -6,9 +6,9 @@ GOLANGCI      := v2.15.0
 BIN           := $(CURDIR)/.bin
 LINT          := $(BIN)/golangci-lint-$(GOLANGCI)
 # For each package: what hangs is to be named before the whole run is out of time.
-TEST_TIMEOUT  ?= 7m
-RACE_TIMEOUT  ?= 5m
-KAFKA_TIMEOUT ?= 7m
+TEST_TIMEOUT  ?= 12m
+RACE_TIMEOUT  ?= 8m
+KAFKA_TIMEOUT ?= 10m
 PKG           ?= ./...
 # Where goroutines share memory; operators are one goroutine each, and the
 # end-to-end suite works on processes, which the race detector does not see into.
