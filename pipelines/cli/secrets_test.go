@@ -28,6 +28,8 @@ func leaves(dir string) map[string][][]string {
 		"catalog lint": {{"catalog", "lint", "--against-registry"}}, "catalog schema": {{"catalog", "schema"}},
 		"registry subjects": {{"registry", "subjects"}}, "registry show": {{"registry", "show", "1"}}, "registry check": {{"registry", "check", "a", schema}},
 		"feeds accept": {{"feeds", "accept", "cdc.crm.public.party_party", "--column-gone", "name"}},
+		"feeds sweep":  {{"feeds", "sweep", "cdc.crm.public.party_party"}, {"feeds", "sweep", "cdc.crm.public.party_party", "--apply"}},
+		"feeds skip":   {{"feeds", "skip", "cdc.crm.public.party_party", "0", "0"}},
 		"rebuild":      {{"rebuild", "all"}},
 		"help":         {{"help"}, {"help", "run"}}, "completion bash": nil, "completion zsh": nil, "completion fish": nil, "completion powershell": nil,
 	}
