@@ -7,8 +7,8 @@ BIN           := $(CURDIR)/.bin
 LINT          := $(BIN)/golangci-lint-$(GOLANGCI)
 # For each package: what hangs is to be named before the whole run is out of time.
 TEST_TIMEOUT  ?= 16m
-RACE_TIMEOUT  ?= 8m
-KAFKA_TIMEOUT ?= 10m
+RACE_TIMEOUT  ?= 11m
+KAFKA_TIMEOUT ?= 14m
 PKG           ?= ./...
 # Where goroutines share memory; operators are one goroutine each, and the
 # end-to-end suite works on processes, which the race detector does not see into.
