@@ -358,9 +358,7 @@ func (h *hop) behind(ctx context.Context, others []Process) (int64, error) {
 			if c, ok := committed.Lookup(o.Topic, o.Partition); ok {
 				next = max(next, c.At)
 			}
-			if owned {
-				behind++ // it restores: whether it has deferred work is not known
-			}
+			behind++ // nobody says that its task runs: whether it has deferred work is not known
 		}
 		behind += max(o.Offset-next, 0)
 	})
