@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +19,7 @@ import (
 type upProcess struct {
 	t     *testing.T
 	cmd   *exec.Cmd
+	dir   string
 	out   string // name of the file with what it said
 	ended chan error
 }
@@ -33,7 +36,7 @@ func startUp(t *testing.T, dir string, args ...string) *upProcess {
 		t.Fatal(err)
 	}
 	defer out.Close() // the child has it
-	u := &upProcess{t: t, out: out.Name(), ended: make(chan error, 1)}
+	u := &upProcess{t: t, dir: dir, out: out.Name(), ended: make(chan error, 1)}
 	u.cmd = exec.Command(self, append([]string{"up", "--data-dir", dir}, args...)...) //nolint:gosec // the test binary
 	u.cmd.Env = append(os.Environ(), asCommand+"=1")
 	u.cmd.Stdout, u.cmd.Stderr = out, out
@@ -66,9 +69,33 @@ func (u *upProcess) waitSaid(what string) {
 		case <-tick.C:
 		}
 		if time.Now().After(deadline) {
-			u.t.Fatalf("did not say %q within two minutes:\n%s", what, u.said())
+			u.t.Fatalf("did not say %q within two minutes:\n%s\n%s", what, u.said(), u.where())
 		}
 	}
+}
+
+// where gives the stacks of a process that does not go on, and of those below it.
+func (u *upProcess) where() string {
+	stacks := map[string]int{u.out: len(u.said())}
+	logs, _ := filepath.Glob(filepath.Join(u.dir, "logs", "*.log")) // the pattern is a good one
+	for _, name := range logs {
+		if info, err := os.Stat(name); err == nil {
+			stacks[name] = int(info.Size())
+		}
+	}
+	all := tree(u.cmd.Process.Pid)
+	slices.Reverse(all) // a parent ends what is below it
+	for _, pid := range all {
+		_ = syscall.Kill(pid, syscall.SIGQUIT) // it may have ended
+		pause(time.Second)
+	}
+	var b strings.Builder
+	for name, from := range stacks {
+		if text, err := os.ReadFile(name); err == nil && len(text) > from {
+			fmt.Fprintf(&b, "==== %s\n%.40000s\n", name, text[from:])
+		}
+	}
+	return b.String()
 }
 
 // isUp is the last that it says when it is ready.

@@ -113,22 +113,28 @@ func (c *child) begin(ctx context.Context) error {
 	}
 	watch, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancel, c.done = cancel, make(chan struct{})
-	go c.watch(watch, p, c.done)
+	go func(done chan<- struct{}) {
+		err := c.watch(watch, p)
+		close(done) // before it is said: who hears of it may begin anew at once
+		if err != nil {
+			c.giveUp(err)
+		}
+	}(c.done)
 	return nil
 }
 
-// watch starts the child again each time it ends without being asked to.
-func (c *child) watch(ctx context.Context, p *process, done chan<- struct{}) {
-	defer close(done)
+// watch starts the child again each time it ends without being asked to. Its
+// error says that the child crashes too often to be started once more.
+func (c *child) watch(ctx context.Context, p *process) error {
 	var crashes []time.Time
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-p.done:
 		}
 		if ctx.Err() != nil {
-			return
+			return nil
 		}
 		reason := p.reason(c.logPath)
 		c.mu.Lock()
@@ -144,8 +150,7 @@ func (c *child) watch(ctx context.Context, p *process, done chan<- struct{}) {
 				crashes = crashes[1:]
 			}
 			if len(crashes) > maxCrashes {
-				c.giveUp(fmt.Errorf("%s ended %d times within %s and is left down: %s", c.name, len(crashes), crashWindow, reason))
-				return
+				return fmt.Errorf("%s ended %d times within %s and is left down: %s", c.name, len(crashes), crashWindow, reason)
 			}
 			wait := min(firstWait<<(len(crashes)-1), longestWait)
 			c.log.Warn("child ended by itself and is started again", "child", c.name, "in", wait, "crashes", len(crashes), "reason", reason)
@@ -154,13 +159,13 @@ func (c *child) watch(ctx context.Context, p *process, done chan<- struct{}) {
 			select {
 			case <-ctx.Done():
 				timer.Stop()
-				return
+				return nil
 			case <-timer.C:
 			}
 			var err error
 			if p, err = c.life(ctx); err != nil {
 				if ctx.Err() != nil {
-					return
+					return nil
 				}
 				reason = err.Error()
 			}
