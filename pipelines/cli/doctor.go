@@ -116,10 +116,10 @@ func (a *app) checkKafka(ctx context.Context) []Finding {
 	if len(examined) == 1 {
 		return findings(examined) // it cannot be reached
 	}
-	examined = append(examined, run.ExamineOwned(ctx, engine, names.Owned(int32(a.settings.Partitions)))...) //nolint:gosec // validated
+	survey, err := run.Listen(ctx, engine, a.names.Processes)
+	examined = append(examined, run.ExamineOwned(ctx, engine, names.Owned(int32(a.settings.Partitions)), survey)...) //nolint:gosec // validated
 	readers := names.Readers(sources)
 	examined = append(examined, run.ExaminePositions(ctx, engine, readers)...)
-	survey, err := run.Listen(ctx, engine, a.names.Processes)
 	if err != nil {
 		examined = append(examined, run.Examination{Check: "processes", OK: true, Warning: true, Found: "cannot be told: " + err.Error(), Fix: "give the account READ on " + a.names.Processes})
 	}

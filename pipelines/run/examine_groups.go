@@ -238,8 +238,9 @@ func Retention(ctx context.Context, cfg Config, topic string, partition int32, h
 }
 
 // ExamineOwned holds the pipelines' own topics against what they should be. None
-// at all is a cluster on which they have never run.
-func ExamineOwned(ctx context.Context, cfg Config, owned []Topic) []Examination {
+// at all is a cluster on which they have never run; one that is absent while a
+// process of s is starting may be about to be made.
+func ExamineOwned(ctx context.Context, cfg Config, owned []Topic, s Survey) []Examination {
 	cl, err := cfg.asking()
 	if err != nil {
 		return nil // Examine says so
@@ -276,6 +277,13 @@ func ExamineOwned(ctx context.Context, cfg Config, owned []Topic) []Examination 
 		meta, ok := there[t.Name]
 		switch {
 		case !ok:
+			if p := s.starting(); p != nil {
+				out = append(out, Examination{
+					Check: "topic " + t.Name, OK: true, Warning: true, Found: fmt.Sprintf("is absent as yet: %s runs since %s", p.place(), p.Since.Format(time.DateTime)),
+					Fix: "ask again within a minute",
+				})
+				continue
+			}
 			out = append(out, Examination{
 				Check: "topic " + t.Name, Found: "is absent, while others of this prefix are there: if it was deleted, what it held is gone",
 				Fix: "compute everything anew with " + rebuildCommand,

@@ -94,6 +94,19 @@ func Listen(ctx context.Context, cfg Config, topic string) (s Survey, err error)
 	return s, nil
 }
 
+// startTime is for how long after its begin a process may still be making topics.
+const startTime = time.Minute
+
+// starting is a process that lives and has begun within startTime, or nil.
+func (s Survey) starting() *Process {
+	for i := range s.Live {
+		if p := &s.Live[i]; p.At.Sub(p.Since) < startTime { // both by its own clock
+			return p
+		}
+	}
+	return nil
+}
+
 // mostSkew is how far clocks may be apart before it is worth a word.
 const mostSkew = 2 * time.Second
 
