@@ -75,8 +75,13 @@ func Start(config Config) (*Broker, error) {
 	if err := b.mark(); err != nil {
 		return nil, err
 	}
+	var open undecided
 	if !b.unclean.IsZero() {
-		if err := mendLogs(filepath.Join(config.Dir, dataDir)); err != nil {
+		err := mendLogs(filepath.Join(config.Dir, dataDir))
+		if err == nil {
+			open, err = findUndecided(filepath.Join(config.Dir, dataDir))
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -110,6 +115,10 @@ func Start(config Config) (*Broker, error) {
 	}
 	keepLastBatch(cluster)
 	sayRetention(cluster)
+	if err := open.abort(cluster); err != nil {
+		cluster.Close()
+		return nil, err
+	}
 	cluster.Compact()
 	b.cluster, b.addr = cluster, cluster.ListenAddrs()[0]
 	return b, nil

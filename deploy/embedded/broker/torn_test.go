@@ -1,12 +1,14 @@
 package broker_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -136,4 +138,65 @@ func readAll(t *testing.T, addr string) (values []string) {
 		fetches.EachRecord(func(r *kgo.Record) { values = append(values, string(r.Value)) })
 	}
 	return values
+}
+
+// TestOpenTransactionsAreAborted ends the broker while a transaction is open. The
+// next one aborts it as Kafka does, with a marker: without one a reader of what
+// is committed waits for ever for the last offset, and a later commit of the same
+// producer would commit what was aborted.
+func TestOpenTransactionsAreAborted(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	var want []string
+	for life := range 3 {
+		b := start(t, dir, 0)
+		if life == 0 {
+			if _, err := kadm.NewClient(client(t, b.Addr())).CreateTopic(ctx, 1, 1, nil, "a-1"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cl := client(t, b.Addr(), kgo.TransactionalID("writer"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		write := func(what string) {
+			t.Helper()
+			if err := cl.BeginTransaction(); err != nil {
+				t.Fatal(err)
+			}
+			if err := cl.ProduceSync(ctx, &kgo.Record{Topic: "a-1", Value: fmt.Appendf(nil, "%s %d", what, life)}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("committed")
+		if err := cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, fmt.Sprintf("committed %d", life))
+		write("open")
+		dir = copied(t, dir)
+
+		again := start(t, copied(t, dir), 0)
+		reader := client(t, again.Addr(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"a-1": {0: kgo.NewOffset().AtStart()}}),
+			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
+		ends, err := kadm.NewClient(reader).ListCommittedOffsets(ctx, "a-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		end, _ := ends.Lookup("a-1", 0)
+		var got []string
+		limit, cancel := context.WithTimeout(ctx, 20*time.Second)
+		for next := int64(0); next < end.Offset; {
+			fetches := reader.PollFetches(limit)
+			if limit.Err() != nil {
+				t.Fatalf("life %d: read up to %d of %d, and no further", life, next, end.Offset)
+			}
+			fetches.EachRecord(func(r *kgo.Record) {
+				next = r.Offset + 1
+				if !r.Attrs.IsControl() {
+					got = append(got, string(r.Value))
+				}
+			})
+		}
+		cancel()
+		if !slices.Equal(got, want) {
+			t.Errorf("life %d: committed are %v, want %v", life, got, want)
+		}
+	}
 }
