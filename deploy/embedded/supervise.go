@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -116,25 +117,25 @@ func (c *child) begin(ctx context.Context) error {
 	go func(done chan<- struct{}) {
 		err := c.watch(watch, p)
 		close(done) // before it is said: who hears of it may begin anew at once
-		if err != nil {
+		if !errors.Is(err, context.Canceled) {
 			c.giveUp(err)
 		}
 	}(c.done)
 	return nil
 }
 
-// watch starts the child again each time it ends without being asked to. Its
-// error says that the child crashes too often to be started once more.
+// watch starts the child again each time it ends without being asked to, until
+// ctx ends or the child crashes too often: its error says which.
 func (c *child) watch(ctx context.Context, p *process) error {
 	var crashes []time.Time
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		case <-p.done:
 		}
 		if ctx.Err() != nil {
-			return nil
+			return ctx.Err()
 		}
 		reason := p.reason(c.logPath)
 		c.mu.Lock()
@@ -159,13 +160,13 @@ func (c *child) watch(ctx context.Context, p *process) error {
 			select {
 			case <-ctx.Done():
 				timer.Stop()
-				return nil
+				return ctx.Err()
 			case <-timer.C:
 			}
 			var err error
 			if p, err = c.life(ctx); err != nil {
 				if ctx.Err() != nil {
-					return nil
+					return ctx.Err()
 				}
 				reason = err.Error()
 			}
