@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -42,6 +43,12 @@ func TestMain(m *testing.M) {
 	os.Exit(embedded.Main(func() int {
 		switch os.Getenv(asCommand) {
 		case "":
+			// They wait more than they work: three at a time, unless -parallel says.
+			if !slices.ContainsFunc(os.Args, func(a string) bool { return strings.Contains(a, "test.parallel") }) {
+				if err := flag.Set("test.parallel", "3"); err != nil {
+					panic(err)
+				}
+			}
 			return m.Run()
 		case "raw":
 			return rawLoop()
@@ -285,6 +292,8 @@ func (p *pipelines) term() {
 	select {
 	case <-p.done:
 	case <-time.After(15 * time.Second):
+		p.signal(syscall.SIGQUIT) // it tells where it is
+		<-p.done
 		p.w.t.Fatal("SIGTERM: still running after 15 s")
 	}
 	if took := time.Since(start); p.err != nil || took > 10*time.Second {

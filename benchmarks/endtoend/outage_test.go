@@ -130,6 +130,7 @@ func residentBytes(t testing.TB, pid int) int64 {
 
 // TestBadInput sends records that cannot be taken, beside good ones.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "tryton")
 	w.load("debezium-tryton", 0)
 	p := w.start()
@@ -275,10 +276,11 @@ func TestFrozenProcess(t *testing.T) {
 	}
 	first.settle()
 	w.check(expected)
-	first.kill() // how long a drain may take is other tests' business
+	first.term()
 }
 
 func TestCommandContract(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "tryton")
 	w.load("debezium-tryton", 0)
 	p := w.start()

@@ -16,6 +16,7 @@ import (
 // TestTwoPrefixesSideBySide: two sets of pipelines on one broker, with a
 // database each, read the same sources and do not touch each other.
 func TestTwoPrefixesSideBySide(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "tryton")
 	w.load("debezium-tryton", 0)
 	const later = "--sweep-wait=1h" // what follows a snapshot would raise the ends meanwhile

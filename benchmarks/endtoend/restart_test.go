@@ -13,8 +13,10 @@ import (
 )
 
 func TestRecordedFeeds(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"debezium-tryton", "debezium-tryton-2"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, "tryton")
 			w.load(name, 0)
 			p := w.start()

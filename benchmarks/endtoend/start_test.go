@@ -80,6 +80,7 @@ func (p *pipelines) says(what string, timeout time.Duration) {
 // TestStartWithEverythingDown: the pipelines say for whom they wait, and go on by
 // themselves.
 func TestStartWithEverythingDown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "tryton")
 	broker, registry, clickhouse := newDoor(t), newDoor(t), newDoor(t)
 	p := w.start("--brokers", broker.address, "--registry-url", "http://"+registry.address, "--clickhouse", clickhouse.address)
@@ -98,6 +99,7 @@ func TestStartWithEverythingDown(t *testing.T) {
 // TestStartAtTheWrongAddress: what no waiting cures ends the start at once, with
 // part, rule and fix.
 func TestStartAtTheWrongAddress(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "tryton")
 	broker, registry, clickhouse := w.p.Brokers()[0], strings.TrimPrefix(w.p.RegistryURL(), "http://"), w.p.ClickHouseAddr()
 	for _, c := range []struct{ args, code, part string }{
@@ -128,6 +130,7 @@ func TestStartAtTheWrongAddress(t *testing.T) {
 // TestTakenSlot: the newcomer ends, and names the holder; the holder goes on.
 // What a kill leaves behind is free at once.
 func TestTakenSlot(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "tryton")
 	first := w.start("--slot", "3")
 	first.wait("the first report", time.Minute, func(cli.Progress) bool { return true })
@@ -155,6 +158,7 @@ func TestTakenSlot(t *testing.T) {
 // TestManyProcessesReachRest: each of several processes tells the lag of all, and
 // it reaches 0.
 func TestManyProcessesReachRest(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "tryton")
 	var all []*pipelines
 	for slot := range 3 {

@@ -25,10 +25,20 @@ printf 'test-kafka: %s\n' $packages
 SYNCLINE_KAFKA_BROKERS=$("$here/kafka.sh" start --dir "$dir/kafka" --port 0 --with-parent $$)
 export SYNCLINE_KAFKA=real SYNCLINE_KAFKA_BROKERS
 
+# What never meets Kafka, and what takes long: that is told with SYNCLINE_LONG=1,
+# and where -run names it.
+embedded='TestUp|TestQueryOnlyReads$'
+long='TestChaos$|TestSoak$|TestCommandContract$|TestBadInput$|TestOutages$|TestTwoProcesses$|TestVerifyAwaits|TestStartWith|TestStartAt|TestTakenSlot$|TestTwoPrefixes|TestRebuild|TestManyProcesses'
+skip="^($embedded)"
+if [ -z "${SYNCLINE_LONG:-}" ] && [[ " $* " != *" -run"* ]]; then
+	skip="^($embedded|$long)"
+	echo "test-kafka: only with SYNCLINE_LONG=1: $long"
+fi
+
 # One package at a time: two cores bear one broker and its test, and the shared
 # broker's figures are not to depend on the neighbour.
 result=0
-go test -count=1 -p 1 -timeout "${SYNCLINE_TEST_TIMEOUT:-20m}" -v "$@" $packages >"$dir/out" 2>&1 &
+go test -count=1 -p 1 -parallel 2 -timeout "${SYNCLINE_TEST_TIMEOUT:-20m}" -v -skip "$skip" "$@" $packages >"$dir/out" 2>&1 &
 tests=$!
 # Verbose output is for finding skips; what is shown of it is results.
 tail -n +1 -f --pid=$tests "$dir/out" 2>/dev/null | grep --line-buffered -E '^(---|ok|FAIL|PASS|panic:)' || true

@@ -118,7 +118,7 @@ func (k *Kafka) Kill(t testing.TB) {
 func (k *Kafka) Restart(t testing.TB) {
 	t.Helper()
 	k.mustBeReal(t, "Restart")
-	if _, err := k.run(t.Context(), "restart"); err != nil {
+	if _, err := k.run(t.Context(), "restart", "--wait", startWait); err != nil {
 		k.logTail(t)
 		t.Fatalf("restarting Kafka: %v", err)
 	}
@@ -133,13 +133,17 @@ func (k *Kafka) mustBeReal(t testing.TB, verb string) {
 
 func (k *Kafka) start(t testing.TB, options ...string) string {
 	t.Helper()
-	address, err := k.run(t.Context(), "start", options...)
+	address, err := k.run(t.Context(), "start", append(options, "--wait", startWait)...)
 	if err != nil {
 		k.logTail(t)
 		t.Fatalf("%s=real asks for real Kafka and it did not start: %v", EnvKafka, err)
 	}
 	return address
 }
+
+// startWait is for how many seconds a broker may be starting: several may be
+// doing so on a busy machine.
+const startWait = "150"
 
 // run runs one verb of the script and returns its standard output; the error
 // holds what it said on standard error.
