@@ -281,12 +281,18 @@ func (p *pipelines) settle() {
 	})
 }
 
-// term asks the process to drain, and holds it to the promise of ten seconds
-// and exit 0.
+// term asks the process to drain.
 func (p *pipelines) term() {
 	p.w.t.Helper()
+	p.end(syscall.SIGTERM)
+}
+
+// end asks the process to drain by a signal, and holds it to the promise of ten
+// seconds and exit 0.
+func (p *pipelines) end(how syscall.Signal) {
+	p.w.t.Helper()
 	start := time.Now()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.cmd.Process.Signal(how); err != nil {
 		p.w.t.Fatal(err)
 	}
 	select {
@@ -294,10 +300,10 @@ func (p *pipelines) term() {
 	case <-time.After(15 * time.Second):
 		p.signal(syscall.SIGQUIT) // it tells where it is
 		<-p.done
-		p.w.t.Fatal("SIGTERM: still running after 15 s")
+		p.w.t.Fatalf("%s: still running after 15 s", how)
 	}
 	if took := time.Since(start); p.err != nil || took > 10*time.Second {
-		p.w.t.Errorf("SIGTERM: %v after %s", p.err, took)
+		p.w.t.Errorf("%s: %v after %s", how, p.err, took)
 	}
 }
 

@@ -3,6 +3,7 @@ package endtoend
 import (
 	"context"
 	"math"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,16 +45,16 @@ func (r *rounds) Produce(ctx context.Context, rec workload.Record) error {
 	return r.Producer.Produce(ctx, rec)
 }
 
-// TestRestartAfterIdle restarts the pipelines and the broker, in order, when all
-// is quiet and the queues are emptied, again and again: nothing that comes later
-// is lost.
+// TestRestartAfterIdle restarts the pipelines, by a signal that chance picks, and
+// the broker, in order, when all is quiet and the queues are emptied, again and
+// again: nothing that comes later is lost.
 func TestRestartAfterIdle(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "company")
 	source := &rounds{Producer: w.producer(0), left: 300, next: make(chan int), quiet: make(chan struct{})}
-	truth := w.playLater(company.Config{Seed: w.random.Uint64(), Accounts: 150, History: -1}, source)
+	truth := w.playLater(company.Config{Seed: w.random.Uint64(), Accounts: often(150, 1500), History: -1}, source)
 	p := w.start()
-	for range 3 {
+	for range often(3, 20) {
 		select {
 		case <-source.quiet:
 		case expected, ok := <-truth:
@@ -61,7 +62,12 @@ func TestRestartAfterIdle(t *testing.T) {
 		}
 		p.settle()
 		w.awaitEmptied()
-		p.term()
+		switch how := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGKILL}[w.random.IntN(4)]; how {
+		case syscall.SIGKILL:
+			p.kill()
+		default:
+			p.end(how)
+		}
 		w.restartBroker()
 		source.next <- 300
 		p = w.start()
