@@ -86,7 +86,7 @@ func (a *app) checkTables(ctx context.Context) []Finding {
 	}
 	out := make([]Finding, len(found))
 	for i, f := range found {
-		out[i] = Finding{Check: "ClickHouse " + f.Subject, OK: f.OK, Found: f.Text, Fix: f.Fix}
+		out[i] = Finding{Check: "ClickHouse " + f.Subject, OK: f.OK, Warning: f.Warning, Found: f.Text, Fix: f.Fix}
 	}
 	return out
 }
