@@ -176,3 +176,37 @@ func (w *Writer) strings(ctx context.Context, query string) ([][]string, error) 
 	}
 	return out, w.fault("checking", w.opts.Database, "", rows.Err())
 }
+
+// CheckKeys tells whether tables have rows of keys that they must have: those of
+// records that the sink has written, by topic. It is asked of a sample, so what it
+// finds is true, and what it does not find may be missing still.
+func (w *Writer) CheckKeys(ctx context.Context, keys map[string][]string) (Finding, error) {
+	var lacking, records []string
+	for _, record := range Refills() {
+		topic := w.opts.Topic(record)
+		if len(keys[topic]) == 0 {
+			continue
+		}
+		var list []string
+		for _, key := range keys[topic] {
+			entity, account, _ := strings.Cut(key, "/")
+			list = append(list, "("+quote(account)+", "+quote(entity)+")")
+		}
+		name := w.tables[topic].name
+		rows, err := w.strings(ctx, "SELECT toString(uniqExact(account_id, entity_id)) FROM "+w.opts.Database+"."+name+" WHERE (account_id, entity_id) IN ("+strings.Join(list, ", ")+")")
+		if err != nil {
+			return Finding{}, err
+		}
+		have, err := strconv.Atoi(rows[0][0])
+		if err != nil {
+			return Finding{}, w.fault("checking", name, "", err)
+		}
+		if have < len(list) {
+			lacking, records = append(lacking, fmt.Sprintf("%s has no row of %d of %d keys that were looked for", name, len(list)-have, len(list))), append(records, record)
+		}
+	}
+	if len(lacking) > 0 {
+		return Finding{Subject: "rows", Text: strings.Join(lacking, "; "), Fix: mends(records...)}, nil
+	}
+	return Finding{Subject: "rows", OK: true, Text: "every key that was looked for has its row"}, nil
+}
