@@ -450,3 +450,31 @@ func TestScan(t *testing.T) {
 		return err != nil && strings.Contains(err.Error(), "made anew")
 	})
 }
+
+// A sample is of what the reader has taken, from both ends.
+func TestSampleKeys(t *testing.T) {
+	w := newWorld(t)
+	in, unread := w.create("canon", 1), w.create("unread", 1)
+	w.produce(in, 1, 50, 50, "a")
+	w.produce(unread, 1, 5, 5, "a")
+	r := w.deliver(newLedger(), nil, in)
+	r.waitIdle(20 * time.Second)
+	r.stop()
+	w.produce(in, 1, 50, 50, "b")
+	recs := w.readAll(in)
+	var keys map[string][]string
+	w.wait("the group knows what was taken", 20*time.Second, func() (ok bool) {
+		var err error
+		if keys, err = SampleKeys(t.Context(), w.config(), "sink", []string{in, unread}, 3); err != nil {
+			t.Fatal(err)
+		}
+		return len(keys) > 0
+	})
+	want := map[string]bool{}
+	for _, i := range []int{0, 1, 2, 47, 48, 49} {
+		want[string(recs[i].Key)] = true
+	}
+	if got := keys[in]; !slices.Equal(got, slices.Sorted(maps.Keys(want))) || len(keys) != 1 {
+		t.Errorf("%v, want %v", keys, want)
+	}
+}

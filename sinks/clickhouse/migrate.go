@@ -24,10 +24,8 @@ func (w *Writer) Migrate(ctx context.Context) error {
 	if err := w.reconcile(ctx, s); err != nil {
 		return w.fault("migrating", w.opts.Database, "", err)
 	}
-	for name := range s.tables {
-		if err := w.release(ctx, name, "", holdLasts); err != nil {
-			return w.fault("migrating", name, "", err)
-		}
+	if err := w.releaseDead(ctx); err != nil {
+		return w.fault("migrating", w.opts.Database, "", err)
 	}
 	if err := w.applyViews(ctx, s); err != nil {
 		return w.fault("migrating", w.opts.Database, "", err)

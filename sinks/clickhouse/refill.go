@@ -95,6 +95,7 @@ func (w *Writer) refillable(record string) (target, error) {
 // server's time in its name. What the sink is refused it sends again.
 const (
 	holdName = "rebuild_hold_"
+
 	// holdTime bounds how long the table waits at the swap, holdLasts how long it
 	// waits for one that was cut off.
 	holdTime  = 40 * time.Second
@@ -104,7 +105,7 @@ const (
 // besideName follows a table's name in those of its refills.
 const besideName = "_rebuild_"
 
-// Refill is one table being filled anew.
+// refill is one table being filled anew.
 type refill struct {
 	w      *Writer
 	table  string // that serves
@@ -168,7 +169,7 @@ func (r *refill) run(ctx context.Context, l layout) (n int64, err error) {
 	// While the long part is read the pipelines go on; what is left for the hold is
 	// to be little.
 	const little, rounds = 2000, 20
-	for i := 0; i < rounds; i++ {
+	for range rounds {
 		read, err := r.from.Read(ctx, r.write(ctx))
 		n += read
 		if err != nil {
@@ -252,6 +253,22 @@ func (r *refill) hold(ctx context.Context) (there bool, err error) {
 		return false, err
 	}
 	return true, nil
+}
+
+// releaseDead lifts the holds of refills that were cut off, of all tables.
+func (w *Writer) releaseDead(ctx context.Context) error {
+	held, err := w.strings(ctx, "SELECT name FROM system.tables WHERE database = '"+w.opts.Database+"' AND position(create_table_query, '"+holdName+"') > 0")
+	if err != nil {
+		return err
+	}
+	for _, t := range targets() {
+		if slices.ContainsFunc(held, func(row []string) bool { return row[0] == t.name() }) {
+			if err := w.release(ctx, t.name(), "", holdLasts); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // release lifts what refills of a table have left that is at least so old: first
