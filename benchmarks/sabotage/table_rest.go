@@ -178,7 +178,7 @@ func operators() []sabotage {
 				`" CHECK 0")`,
 				`" CHECK 1")`,
 			}},
-			pkg: "sinks/clickhouse", test: "TestRefillCutOffAnywhere",
+			pkg: "sinks/clickhouse", test: "TestRefill",
 		},
 		{
 			name: "lost_table_not_asked",
