@@ -136,9 +136,9 @@ func (s *story) damage() {
 	s.exec("INSERT INTO ORDERS (account_id, entity_id, native_id, number, version, _topic, _partition, _last) SELECT account_id, entity_id, native_id, 'forged', 901, _topic, _partition, _last FROM ORDERS WHERE native_id = 'o04' LIMIT 1")
 }
 
-// refill fills the table anew over a writer of its own.
-func (s *story) refill(w *Writer) error {
-	_, err := w.Refill(s.t.Context(), "order", &scan{story: s}, func(string, ...any) {})
+// refill fills the table anew.
+func (s *story) refill(ctx context.Context, w *Writer) error {
+	_, err := w.Refill(ctx, "order", &scan{story: s}, func(string, ...any) {})
 	return err
 }
 
@@ -168,6 +168,7 @@ type gate struct {
 	shutAt int  // the request at which the client is killed; 0 for none
 	after  bool // the server carries that request out still
 	before func()
+	cancel func() // a dead client does not try again
 }
 
 func newGate(t *testing.T) *gate {
@@ -186,8 +187,9 @@ func newGate(t *testing.T) *gate {
 		g.before()
 		if g.passed++; g.passed == g.shutAt {
 			if g.after {
-				plain.ServeHTTP(httptest.NewRecorder(), r)
+				plain.ServeHTTP(httptest.NewRecorder(), r.WithContext(context.WithoutCancel(r.Context())))
 			}
+			g.cancel()
 			panic(http.ErrAbortHandler)
 		}
 		plain.ServeHTTP(w, r)
@@ -223,7 +225,7 @@ func TestRefill(t *testing.T) {
 				s.publish()
 				_ = s.deliver() // refused while the table is absent or held
 			}
-			if err := s.refill(g.writer(t, s.sink)); err != nil {
+			if err := s.refill(t.Context(), g.writer(t, s.sink)); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.deliver(); err != nil {
@@ -256,7 +258,10 @@ func TestRefillCutOffAnywhere(t *testing.T) {
 				s.publish()
 				_ = s.deliver()
 			}
-			err := s.refill(g.writer(t, s.sink))
+			ctx, cancel := context.WithCancel(t.Context())
+			g.cancel = cancel
+			err := s.refill(ctx, g.writer(t, s.sink))
+			cancel()
 			if err == nil {
 				if at < 10 || outcomes["old"] == 0 || outcomes["new"] == 0 {
 					t.Errorf("%d requests, %v: the test cuts too little", at, outcomes)
@@ -274,7 +279,7 @@ func TestRefillCutOffAnywhere(t *testing.T) {
 				}
 				s.check()
 			}
-			if err := s.refill(s.sink); err != nil {
+			if err := s.refill(t.Context(), s.sink); err != nil {
 				t.Fatalf("cut off at %d (carried out: %v): the next one: %v", at, after, err)
 			}
 			if err := s.deliver(); err != nil {
@@ -335,12 +340,12 @@ func TestRefillsOfOneTable(t *testing.T) {
 	g.before = func() {
 		s.publish()
 		if requests++; requests == 8 { // it has begun to fill
-			if err := s.refill(s.sink); err != nil {
+			if err := s.refill(t.Context(), s.sink); err != nil {
 				t.Error(err)
 			}
 		}
 	}
-	permanent(t, s.refill(g.writer(t, s.sink)), "another rebuild")
+	permanent(t, s.refill(t.Context(), g.writer(t, s.sink)), "another rebuild")
 	if err := s.deliver(); err != nil {
 		t.Fatal(err)
 	}
