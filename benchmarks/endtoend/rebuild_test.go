@@ -17,10 +17,10 @@ import (
 	"syncline/benchmarks/workload/company"
 )
 
-// plan asks for a plan of a rebuild and returns its hash.
-func (w *world) plan(args ...string) string {
+// plan asks for a plan of a rebuild, of everything or of a table, and returns its hash.
+func (w *world) plan(what string, args ...string) string {
 	w.t.Helper()
-	out, errs, exit := w.command(append([]string{"rebuild", "all", "-o", "json"}, args...)...)
+	out, errs, exit := w.command(append([]string{"rebuild", what, "-o", "json"}, args...)...)
 	var answer struct {
 		Result struct{ Hash string }
 	}
@@ -30,9 +30,9 @@ func (w *world) plan(args ...string) string {
 	return answer.Result.Hash
 }
 
-func (w *world) rebuild() {
+func (w *world) rebuild(what string) {
 	w.t.Helper()
-	if out, errs, exit := w.command("rebuild", "all", "--apply", w.plan()); exit != 0 {
+	if out, errs, exit := w.command("rebuild", what, "--apply", w.plan(what)); exit != 0 {
 		w.t.Fatalf("rebuild: exit %d\n%s%s", exit, out, errs)
 	}
 }
@@ -49,7 +49,7 @@ func TestRebuildOfWhatIsUnchangedPublishesNothing(t *testing.T) {
 	p.settle()
 	before := w.canonicalRecords()
 	for range 2 {
-		w.rebuild()
+		w.rebuild("all")
 		if after := w.canonicalRecords(); after != before {
 			t.Fatalf("%d canonical records after the rebuild, %d before", after, before)
 		}
@@ -62,7 +62,7 @@ func TestRebuildOfWhatIsUnchangedPublishesNothing(t *testing.T) {
 	p.settle()
 	w.check(expected)
 	before = w.canonicalRecords()
-	w.rebuild()
+	w.rebuild("all")
 	if after := w.canonicalRecords(); after != before {
 		t.Errorf("%d canonical records after the last rebuild, %d before", after, before)
 	}
@@ -75,7 +75,7 @@ func TestRebuildOfWhatIsUnchangedPublishesNothing(t *testing.T) {
 	if out, errs, exit := w.command("rebuild", "all", "--apply", "any"); exit != 2 || !strings.Contains(out+errs, "--complete cdc.crm.sales.deals") {
 		t.Errorf("a source without its beginning: exit %d\n%s%s", exit, out, errs)
 	}
-	_ = w.plan("--complete", "cdc.crm.sales.deals")
+	_ = w.plan("all", "--complete", "cdc.crm.sales.deals")
 	if out, errs, exit := w.command("rebuild", "all", "--apply", "any"); exit != 2 {
 		t.Errorf("exit %d\n%s%s", exit, out, errs)
 	}
@@ -133,11 +133,11 @@ func TestRebuildAfterAChangedMapping(t *testing.T) {
 	w.catalog = w.changedCatalog("      description: title\n", "", "cdc.subs.abo.plans", "cdc.subs.abo.not_there")
 	for _, at := range []string{"waiting for the processes", "knows the last versions", "records left", "publishing what differs"} {
 		p = w.start()
-		w.cutOff(at)
+		w.cutOff("all", at)
 		p.kill()
 	}
 	p = w.start()
-	w.rebuild()
+	w.rebuild("all")
 	p.settle()
 	if changed := w.canonicalRecords() - before; changed != described+plans {
 		t.Errorf("%d canonical records came out different, want %d descriptions and %d products", changed, described, plans)
@@ -153,7 +153,7 @@ func TestRebuildAfterAChangedMapping(t *testing.T) {
 	// Put back, all is as it was, with versions that went on.
 	w.catalog = original
 	p = w.start()
-	w.rebuild()
+	w.rebuild("all")
 	p.settle()
 	w.check(expected)
 	if _, after := w.sums("canonical_product", "system = 'subs'"); after != planVersions+2*plans {
@@ -165,7 +165,7 @@ func TestRebuildAfterAChangedMapping(t *testing.T) {
 	letters := w.openLetters()
 	w.catalog = w.changedCatalog("closed_won: won, closed_lost: lost", "closed_won: won")
 	p = w.start()
-	w.rebuild()
+	w.rebuild("all")
 	p.settle()
 	if n := w.openLetters(); n <= letters {
 		t.Error("a phase that is not mapped makes no letter, so the test shows nothing")
@@ -173,7 +173,7 @@ func TestRebuildAfterAChangedMapping(t *testing.T) {
 	p.term()
 	w.catalog = original
 	p = w.start()
-	w.rebuild()
+	w.rebuild("all")
 	p.settle()
 	if n := w.openLetters(); n != letters {
 		out, _, _ := w.command("query", "SELECT topic, partition, offset, hop, reason, message FROM letters WHERE NOT healed")
@@ -193,11 +193,11 @@ func (w *world) openLetters() uint64 {
 }
 
 // cutOff kills a rebuild once it says something.
-func (w *world) cutOff(at string) {
+func (w *world) cutOff(what, at string) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "rebuild", "all", "--apply", w.plan()) //nolint:gosec // the test binary
+	cmd := exec.CommandContext(ctx, os.Args[0], "rebuild", what, "--apply", w.plan(what)) //nolint:gosec // the test binary
 	cmd.Env = w.environ()
 	errs, err := cmd.StderrPipe()
 	if err != nil {

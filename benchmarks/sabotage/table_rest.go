@@ -170,5 +170,25 @@ func operators() []sabotage {
 			}},
 			pkg: "processors/state", test: "TestRestoreCopies",
 		},
+		{
+			name: "swap_without_hold",
+			what: "a table that is filled anew is exchanged while the sink writes into the old one",
+			edits: []edit{{
+				"sinks/clickhouse/refill.go",
+				`" CHECK 0")`,
+				`" CHECK 1")`,
+			}},
+			pkg: "sinks/clickhouse", test: "TestRefill",
+		},
+		{
+			name: "lost_table_not_asked",
+			what: "the sink goes on where it was in a table that was dropped and made anew",
+			edits: []edit{{
+				"pipelines/run/deliver_lost.go",
+				`offsets[p] = kgo.EpochOffset{Epoch: -1, Offset: answer.holds[id].start}`,
+				`offsets[p] = kgo.EpochOffset{Epoch: -1, Offset: answer.holds[id].end}`,
+			}},
+			pkg: "pipelines/run", test: "TestDeliverBeginsAnewWhereTheTargetWasLost",
+		},
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
+	"syncline/pipelines/run"
 	"syncline/sinks/clickhouse"
 )
 
@@ -85,10 +86,42 @@ func (a *app) checkTables(ctx context.Context) []Finding {
 		return []Finding{f}
 	}
 	out := make([]Finding, len(found))
+	asks := true
 	for i, f := range found {
-		out[i] = Finding{Check: "ClickHouse " + f.Subject, OK: f.OK, Found: f.Text, Fix: f.Fix}
+		out[i] = Finding{Check: "ClickHouse " + f.Subject, OK: f.OK, Warning: f.Warning, Found: f.Text, Fix: f.Fix}
+		asks = asks && (f.OK || f.Subject != "tables" && f.Subject != "columns")
 	}
-	return out
+	if !asks {
+		return out // of a table that is not as it should be no row can be asked
+	}
+	return append(out, a.checkRows(ctx, w))
+}
+
+// sampled is how many records of each end of a partition are looked for in their
+// table.
+const sampled = 50
+
+// checkRows tells whether what the sink has written is in the tables: not in one
+// that somebody emptied.
+func (a *app) checkRows(ctx context.Context, w *clickhouse.Writer) Finding {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	untold := func(err error) Finding {
+		return Finding{Check: "ClickHouse rows", OK: true, Warning: true, Found: "cannot be told: " + root(err).Error()}
+	}
+	topics := make([]string, 0, len(clickhouse.Refills()))
+	for _, record := range clickhouse.Refills() {
+		topics = append(topics, a.names.Record(record))
+	}
+	keys, err := run.SampleKeys(ctx, a.engine(), sinkName, topics, sampled)
+	if err != nil {
+		return untold(err)
+	}
+	f, err := w.CheckKeys(ctx, keys)
+	if err != nil {
+		return untold(err)
+	}
+	return Finding{Check: "ClickHouse " + f.Subject, OK: f.OK, Found: f.Text, Fix: f.Fix}
 }
 
 // leastFree is the share of a disk below which merges begin to fail.

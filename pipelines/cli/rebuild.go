@@ -4,37 +4,52 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"syncline/pipelines"
+	"syncline/sinks/clickhouse"
 )
 
 func (a *app) rebuildCommand() *cobra.Command {
 	var apply, why string
 	var complete []string
 	c := &cobra.Command{
-		Use: "rebuild all", GroupID: "operate", Short: "Compute everything anew from the sources, and publish what differs",
-		Long: `Computes all state anew from the first offsets of the source topics, beside what
-is there, and publishes only what comes out different, with versions that go on;
-what no longer exists is retired. An unchanged catalog over unchanged sources
+		Use: "rebuild all|ENTITY", GroupID: "operate", Short: "Compute everything anew, or fill the table of one entity anew",
+		Long: "`rebuild all`" + ` computes all state anew from the first offsets of the source topics, beside
+what is there, and publishes only what comes out different, with versions that go
+on; what no longer exists is retired. An unchanged catalog over unchanged sources
 publishes nothing. Processes of ` + "`syncline run`" + ` or ` + "`up`" + ` do the work and must run.
 What is published stays served; nothing new is published until the sources are
-caught up with.
+caught up with. It is refused where the beginning of a source topic is gone: take
+a new full snapshot first, and name the topic by --complete.
 
-Without --apply it shows what it would do and asks on a terminal. A rebuild that
-was cut off goes on by the same command. It is refused where the beginning of a
-source topic is gone: take a new full snapshot first, and name the topic by
---complete.`,
-		Example: "  syncline rebuild all\n  syncline rebuild all --apply 5f2c0a9d41e7 --why 'mapping of invoices corrected'",
-		Args:    cobra.ExactArgs(1), ValidArgs: []string{"all"},
+` + "`rebuild ENTITY`" + ` fills one ClickHouse table anew from what is published, where rows
+were deleted or put in by hand, a column dropped, the table emptied or dropped.
+The pipelines may run or not. The old table serves until the new one has all, so
+there must be room for both. Entities: ` + strings.Join(clickhouse.Refills(), ", ") + `.
+
+Without --apply both show what they would do and ask on a terminal. What was cut
+off goes on, or begins anew, by the same command.`,
+		Example: "  syncline rebuild all\n  syncline rebuild all --apply 5f2c0a9d41e7 --why 'mapping of invoices corrected'\n  syncline rebuild order --why 'rows deleted by hand'",
+		Args:    cobra.ExactArgs(1), ValidArgs: rebuilds(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if args[0] != "all" {
-				return input("usage.rebuild", "syncline rebuild all", "there is no rebuild of %q alone", args[0])
+			if why, fix := notFilled(args[0]); why != "" {
+				return input("rebuild.refused", fix, "%s is not filled from its topic: %s", args[0], why)
+			}
+			if !slices.Contains(rebuilds(), args[0]) {
+				return input("usage.rebuild", "use one of "+strings.Join(rebuilds(), ", "), "there is no rebuild of %q", args[0])
+			}
+			if args[0] != everything && len(complete) > 0 {
+				return input("usage.rebuild", "leave it out", "--complete is about the sources, which rebuild %s does not read", args[0])
 			}
 			if err := a.followPlatform(); err != nil {
 				return err
+			}
+			if args[0] != everything {
+				return a.rebuildTable(cmd.Context(), args[0], apply, why)
 			}
 			return a.rebuild(cmd.Context(), apply, why, complete)
 		},

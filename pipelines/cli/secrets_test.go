@@ -30,7 +30,7 @@ func leaves(dir string) map[string][][]string {
 		"feeds accept": {{"feeds", "accept", "cdc.crm.public.party_party", "--column-gone", "name"}},
 		"feeds sweep":  {{"feeds", "sweep", "cdc.crm.public.party_party"}, {"feeds", "sweep", "cdc.crm.public.party_party", "--apply"}},
 		"feeds skip":   {{"feeds", "skip", "cdc.crm.public.party_party", "0", "0"}},
-		"rebuild":      {{"rebuild", "all"}},
+		"rebuild":      {{"rebuild", "all"}, {"rebuild", "order"}},
 		"help":         {{"help"}, {"help", "run"}}, "completion bash": nil, "completion zsh": nil, "completion fish": nil, "completion powershell": nil,
 	}
 }

@@ -26,7 +26,8 @@ var ErrPermanent = change.ErrPermanent
 type Writer interface {
 	// Write stores a batch. It is called with the very same batch until it
 	// succeeds or fails with ErrPermanent, also when an earlier call may have
-	// stored it: it must change nothing then.
+	// stored it: it must change nothing then. After an error of
+	// [change.ErrTargetLost] the topic begins anew where Resume says.
 	Write(ctx context.Context, b change.Batch) error
 	// Resume tells, for newly assigned partitions of a topic, the next offset
 	// after what the target itself holds, and of which topic that is; a partition
@@ -97,6 +98,8 @@ type line struct {
 	oldest   time.Time
 	inFlight *flight
 	stopped  error
+	lost     *lostLine // nil while the target is what it was
+	losses   int       // in a row
 	stats    lineStats
 }
 
@@ -346,6 +349,7 @@ func (d *Deliver) wakeUp() {
 // more: the broker keeps what memory must not.
 func (d *Deliver) loop(ctx, hard context.Context) error {
 	for ctx.Err() == nil {
+		d.askAgain(ctx)
 		wait, full := d.dispatch(hard)
 		if full {
 			d.cl.AllowRebalance()
@@ -373,6 +377,7 @@ func (d *Deliver) loop(ctx, hard context.Context) error {
 		if err := d.buffer(fetches); err != nil {
 			return err
 		}
+		d.beginAgain()
 		d.cl.AllowRebalance()
 	}
 	return nil
@@ -395,7 +400,7 @@ func (d *Deliver) buffer(fetches kgo.Fetches) error {
 						return err
 					}
 				}
-				if l == nil || l.stopped != nil {
+				if l == nil || l.stopped != nil || l.lost != nil {
 					continue
 				}
 				if part := l.parts[p.Partition]; part != nil && len(p.Records) > 0 {

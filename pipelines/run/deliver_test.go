@@ -29,6 +29,7 @@ type ledger struct {
 	repeats int
 	largest int
 	fail    func(b change.Batch, try int) (store bool, err error)
+	absent  string // a topic whose table is gone
 	tries   int
 	wrong   []string
 }
@@ -46,6 +47,9 @@ func (l *ledger) Write(_ context.Context, b change.Batch) error {
 	defer l.mu.Unlock()
 	l.tries++
 	store, err := true, error(nil)
+	if b.Topic == l.absent {
+		return fmt.Errorf("no table: %w", change.ErrTargetLost)
+	}
 	if l.fail != nil {
 		store, err = l.fail(b, l.tries)
 	}
@@ -80,6 +84,9 @@ func (l *ledger) Write(_ context.Context, b change.Batch) error {
 func (l *ledger) Resume(_ context.Context, topic string, partitions []int32) (map[int32]change.Settled, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if topic == l.absent {
+		return nil, errors.New("no table")
+	}
 	out := map[int32]change.Settled{}
 	for _, p := range partitions {
 		if next, ok := l.next[topic][p]; ok {
@@ -357,4 +364,117 @@ func TestDeliverAcrossRebalances(t *testing.T) {
 	first.waitIdle(60 * time.Second)
 	first.stop()
 	l.check(t, n)
+}
+
+// A target that is not what it was, a table that was dropped, is asked anew, and
+// filled as far as it is empty; the other topics go on meanwhile.
+func TestDeliverBeginsAnewWhereTheTargetWasLost(t *testing.T) {
+	w := newWorld(t)
+	canon, other := w.create("canon", toyPartitions), w.create("other", 1)
+	w.produce(canon, toyPartitions, 100, 10, "a")
+	l := newLedger()
+	r := w.deliver(l, nil, canon, other)
+	r.waitIdle(20 * time.Second)
+	l.mu.Lock()
+	l.absent = canon
+	l.mu.Unlock()
+	w.produce(canon, toyPartitions, 10, 10, "b")
+	w.wait("the topic fails", 20*time.Second, func() bool {
+		for _, s := range r.d.Status().Lines {
+			if s.Topic == canon && s.Failures > 3 {
+				return true
+			}
+		}
+		return false
+	})
+	w.produce(other, 1, 10, 10, "c")
+	w.wait("the other topic is delivered", 20*time.Second, func() bool { return l.count() == 110 })
+	l.mu.Lock()
+	l.absent = ""
+	maps.DeleteFunc(l.rows, func(row string, _ int) bool { return strings.HasPrefix(row, canon+"/") }) // made anew, empty
+	l.next[canon], l.tokens = nil, map[string]bool{}
+	l.mu.Unlock()
+	w.wait("all is written again", 20*time.Second, func() bool { return l.count() == 120 })
+	w.produce(canon, toyPartitions, 10, 10, "d")
+	w.wait("what comes later too", 20*time.Second, func() bool { return l.count() == 130 })
+	r.waitIdle(20 * time.Second)
+	r.stop()
+	l.check(t, 130)
+	for _, s := range r.d.Status().Lines {
+		if s.State != "running" {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+// A scan hands over every record once, in parts that join, also what comes between
+// its calls.
+func TestScan(t *testing.T) {
+	w := newWorld(t)
+	if _, err := NewScan(t.Context(), w.config(), w.topic("counts")); !errors.Is(err, ErrNoTopic) {
+		t.Errorf("an absent topic: %v", err)
+	}
+	in := w.create("in", toyPartitions)
+	tr := w.start(w.config(), w.countHop(in, nil)).waitUp()
+	w.produce(in, toyPartitions, 20, 20, "a")
+	tr.waitIdle(20 * time.Second)
+	s, err := NewScan(t.Context(), w.config(), w.topic("counts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	l := newLedger()
+	total := int64(0)
+	for i := range 4 {
+		read, err := s.Read(t.Context(), func(b change.Batch) error { return l.Write(t.Context(), b) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += read
+		if want := len(w.read(w.topic("counts"), kgo.ReadCommitted())); i == 3 && (int(total) != want || want < 80) {
+			t.Errorf("%d records, want %d", total, want)
+		}
+		if i < 3 {
+			w.produce(in, toyPartitions, 20, 20, fmt.Sprint(i))
+			tr.waitIdle(20 * time.Second)
+			w.wait("they can be read", 20*time.Second, func() bool { return len(w.read(w.topic("counts"), kgo.ReadCommitted())) == 20*(i+2) })
+		}
+	}
+	if err := tr.stop(); err != nil {
+		t.Fatal(err)
+	}
+	l.check(t, int(total))
+	w.remake("counts", toyPartitions)
+	w.wait("a topic made anew is refused", 20*time.Second, func() bool {
+		_, err := s.Read(t.Context(), func(change.Batch) error { return nil })
+		return err != nil && strings.Contains(err.Error(), "made anew")
+	})
+}
+
+// A sample is of what the reader has taken, from both ends.
+func TestSampleKeys(t *testing.T) {
+	w := newWorld(t)
+	in, unread := w.create("canon", 1), w.create("unread", 1)
+	w.produce(in, 1, 50, 50, "a")
+	w.produce(unread, 1, 5, 5, "a")
+	r := w.deliver(newLedger(), nil, in)
+	r.waitIdle(20 * time.Second)
+	r.stop()
+	w.produce(in, 1, 50, 50, "b")
+	recs := w.readAll(in)
+	var keys map[string][]string
+	w.wait("the group knows what was taken", 20*time.Second, func() (ok bool) {
+		var err error
+		if keys, err = SampleKeys(t.Context(), w.config(), "sink", []string{in, unread}, 3); err != nil {
+			t.Fatal(err)
+		}
+		return len(keys) > 0
+	})
+	want := map[string]bool{}
+	for _, i := range []int{0, 1, 2, 47, 48, 49} {
+		want[string(recs[i].Key)] = true
+	}
+	if got := keys[in]; !slices.Equal(got, slices.Sorted(maps.Keys(want))) || len(keys) != 1 {
+		t.Errorf("%v, want %v", keys, want)
+	}
 }

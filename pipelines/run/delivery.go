@@ -30,7 +30,7 @@ func (d *Deliver) dispatch(hard context.Context) (wait time.Duration, full bool)
 	full = d.held >= d.cfg.MaxBufferedBytes/2
 	due := make([]*line, 0, len(d.lines))
 	for _, l := range d.lines {
-		if l.rows == 0 || l.inFlight != nil || l.stopped != nil {
+		if l.rows == 0 || l.inFlight != nil || l.stopped != nil || l.lost != nil {
 			continue
 		}
 		left := l.oldest.Add(d.cfg.FlushAfter).Sub(now)
@@ -94,6 +94,13 @@ func (d *Deliver) write(ctx context.Context, l *line, f *flight) {
 			d.mu.Unlock()
 			return
 		}
+		if errors.Is(err, change.ErrTargetLost) {
+			d.mu.Lock()
+			d.loseTarget(l, err)
+			d.ended(l, f)
+			d.mu.Unlock()
+			return
+		}
 		d.log.Warn("write failed, trying again", "topic", l.topic, "rows", rows, "try", try+1, "error", err)
 		if !pause(ctx, d.backoff(try)) {
 			d.mu.Lock()
@@ -122,6 +129,7 @@ func (d *Deliver) landed(l *line, f *flight) {
 		}
 	}
 	d.ended(l, f)
+	l.losses = 0
 	d.mu.Unlock()
 	if len(offsets) > 0 {
 		d.cl.CommitOffsets(context.Background(), map[string]map[int32]kgo.EpochOffset{l.topic: offsets}, nil)
@@ -135,13 +143,19 @@ func (d *Deliver) stopLine(l *line, err error) {
 	}
 	l.stopped = err
 	l.stats.stop(err)
+	d.forget(l)
+	d.log.Error("delivery stopped", "topic", l.topic, "error", err)
+}
+
+// forget reads no more of a topic, and forgets what is buffered of it. d.mu is
+// held.
+func (d *Deliver) forget(l *line) {
 	d.cl.PauseFetchTopics(l.topic)
 	d.held -= l.bytes
 	for _, part := range l.parts {
 		part.records, part.bytes = nil, 0
 	}
 	l.rows, l.bytes = 0, 0
-	d.log.Error("delivery stopped", "topic", l.topic, "error", err)
 }
 
 // DeliverStatus is what a Deliver shows of itself.

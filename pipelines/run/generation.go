@@ -172,6 +172,10 @@ func ReadAll(ctx context.Context, cfg Config, topics []string, each func(*Messag
 	if err != nil {
 		return err
 	}
+	return readBetween(ctx, cfg, starts, ends, each)
+}
+
+func readBetween(ctx context.Context, cfg Config, starts, ends Marks, each func(*Message) error) error {
 	from := map[string]map[int32]kgo.Offset{}
 	left := map[partitionID]int64{}
 	for topic, parts := range ends {

@@ -41,3 +41,8 @@ type Record struct {
 // ErrPermanent marks, wrapped, an error of a sink that no repetition can cure:
 // the line stops and waits for a human.
 var ErrPermanent = errors.New("permanent error")
+
+// ErrTargetLost marks, wrapped, an error of a sink whose target is not what it
+// was: a table that is gone or lacks a column. What it holds then has to be asked
+// anew before anything more is written.
+var ErrTargetLost = errors.New("the target is not what it was")

@@ -81,3 +81,31 @@ func TestADatabaseHasOneOwner(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// Of a table that was emptied the keys are missing that its topic has, and what a
+// rebuild has left is named with what takes it away.
+func TestCheckNamesRebuilds(t *testing.T) {
+	s := newStory(t)
+	entity := order("o01", "x", 1).EntityID
+	account := ask(t, s.sink, "[account_id] AS row FROM "+s.sink.opts.Database+".canonical_order WHERE native_id = 'o01' LIMIT 1")
+	keys := map[string][]string{"canonical.order": {entity + "/" + account, entity + "/somebody else"}, "canonical.deal": nil}
+	f, err := s.sink.CheckKeys(t.Context(), keys)
+	if err != nil || f.OK || !strings.Contains(f.Text, "canonical_order has no row of 1 of 2 keys") || !strings.Contains(f.Fix, "syncline rebuild order") {
+		t.Errorf("%+v, %v", f, err)
+	}
+	keys["canonical.order"] = keys["canonical.order"][:1]
+	if f, err := s.sink.CheckKeys(t.Context(), keys); err != nil || !f.OK || f.Fix != "" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	s.exec("TRUNCATE TABLE ORDERS")
+	if f, err := s.sink.CheckKeys(t.Context(), keys); err != nil || f.OK {
+		t.Errorf("%+v, %v", f, err)
+	}
+	s.exec("CREATE TABLE ORDERS_rebuild_0a0b0c0d AS ORDERS")
+	s.exec("ALTER TABLE ORDERS ADD CONSTRAINT rebuild_hold_1000000 CHECK 0")
+	for subject, word := range map[string]string{"rebuild of canonical_order": "syncline rebuild order", "hold of canonical_order": "a minute"} {
+		if f := finding(t, s.sink, subject); !f.OK || !f.Warning || !strings.Contains(f.Fix, word) {
+			t.Errorf("%s: %+v", subject, f)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,6 +31,7 @@ type Error struct {
 
 	permanent bool
 	foreign   bool // the answer is not ClickHouse's own
+	lost      bool // the table is not what it was
 	secret    string
 }
 
@@ -73,8 +75,11 @@ func cause(err error) string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is reports whether target is ErrPermanent and e is.
-func (e *Error) Is(target error) bool { return target == ErrPermanent && e.permanent }
+// Is reports whether target is ErrPermanent and e is, or
+// [change.ErrTargetLost] and e is that.
+func (e *Error) Is(target error) bool {
+	return target == ErrPermanent && e.permanent || target == change.ErrTargetLost && e.lost
+}
 
 // Permanent reports whether sending the same again cannot help: the caller must
 // stop and show the error. Otherwise it must send the same batch again.
@@ -101,10 +106,50 @@ func permanentCode(code int32) (advice, bool) {
 		return advice{"exactly-once inserts need these settings", "use a server of version 24.8 or later"}, true
 	case 164, 497, 192, 193, 194, 195, 516, 517: // READONLY, ACCESS_DENIED, credentials
 		return advice{"the user must be able to sign in, and to select, insert and create in the database", "correct user and password, or grant it"}, true
+	case heldCode: // VIOLATED_CONSTRAINT
+		return advice{"while a rebuild exchanges a table nothing is written into it", "it goes on by itself, at the latest a minute after a rebuild that was cut off"}, false
 	case 36, 43, 44, 46, 48: // BAD_ARGUMENTS, illegal types, UNKNOWN_FUNCTION, NOT_IMPLEMENTED
 		return advice{"the server must know what the tables and views use", "use a server of version 24.8 or later"}, true
 	}
 	return advice{}, false
+}
+
+// heldCode is the answer to an insert into a table that a rebuild holds.
+const heldCode = 469
+
+// held says whether err is that of a table which is held.
+func held(err error) bool {
+	exception, ok := errors.AsType[*clickhouse.Exception](err)
+	return ok && exception.Code == heldCode
+}
+
+// lostTable are the answers to an insert into a table that is gone or lacks a
+// column, which a rebuild of it, or the next start of the sink, makes good.
+func lostTable(err error) bool {
+	exception, ok := errors.AsType[*clickhouse.Exception](err)
+	return ok && (exception.Code == 60 || exception.Code == 16)
+}
+
+// lostTable marks such an error: the sink begins anew where the table then ends.
+func (w *Writer) lostTable(s *slot, err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.permanent, e.lost, e.Fix = false, true, mends(s.record)
+	}
+	return err
+}
+
+// mends says how tables of these records come back whole.
+func mends(records ...string) string {
+	var how []string
+	for _, r := range records {
+		if slices.Contains(Refills(), r) {
+			how = append(how, "syncline rebuild "+r)
+		}
+	}
+	if len(how) == 0 {
+		return addsMissing
+	}
+	return strings.Join(how, "; ") + " (to start the pipelines adds what is missing too, but fills no column of the rows that are there)"
 }
 
 // fault classifies err. A nil err stays nil.

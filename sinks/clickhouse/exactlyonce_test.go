@@ -227,6 +227,19 @@ func retryable(t *testing.T, err error) {
 	}
 }
 
+// lost wants an error after which the sink begins anew.
+func lost(t *testing.T, err error, words ...string) {
+	t.Helper()
+	if retryable(t, err); !errors.Is(err, change.ErrTargetLost) {
+		t.Fatalf("want an error of a lost table, got %v", err)
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("the message must name %q: %v", w, err)
+		}
+	}
+}
+
 func permanent(t *testing.T, err error, words ...string) {
 	t.Helper()
 	var e *Error
@@ -321,7 +334,8 @@ func TestAnswersWorthAnotherTry(t *testing.T) {
 		{500, "241", "Code: 241. DB::Exception: Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED)", false},
 		{500, "242", "Code: 242. DB::Exception: Table is in readonly mode. (TABLE_IS_READ_ONLY)", false},
 		{500, "9999", "Code: 9999. DB::Exception: Something new. (NEW)", false},
-		{404, "60", "Code: 60. DB::Exception: Table does not exist. (UNKNOWN_TABLE)", true},
+		{404, "60", "Code: 60. DB::Exception: Table does not exist. (UNKNOWN_TABLE)", false},
+		{404, "81", "Code: 81. DB::Exception: Database does not exist. (UNKNOWN_DATABASE)", true},
 		{403, "516", "Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)", true},
 		{500, "497", "Code: 497. DB::Exception: Not enough privileges. (ACCESS_DENIED)", true},
 		{502, "", "Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)", true},

@@ -24,6 +24,9 @@ func (w *Writer) Migrate(ctx context.Context) error {
 	if err := w.reconcile(ctx, s); err != nil {
 		return w.fault("migrating", w.opts.Database, "", err)
 	}
+	if err := w.releaseDead(ctx); err != nil {
+		return w.fault("migrating", w.opts.Database, "", err)
+	}
 	if err := w.applyViews(ctx, s); err != nil {
 		return w.fault("migrating", w.opts.Database, "", err)
 	}

@@ -12,6 +12,7 @@ type target interface {
 	of() string
 	name() string
 	layout() layout
+	as(name string) target
 	inserter(topic string, schemas canonical.Schemas) (inserter, error)
 }
 
@@ -49,6 +50,12 @@ var (
 
 func (t table[R]) of() string   { return t.record }
 func (t table[R]) name() string { return t.to }
+
+// as is the same table under another name.
+func (t table[R]) as(name string) target {
+	t.to = name
+	return t
+}
 
 // all returns every column, those of the place included.
 func (t table[R]) all(topic string) []column[R] {

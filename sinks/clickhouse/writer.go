@@ -18,6 +18,7 @@ import (
 // topics side by side.
 type Writer struct {
 	opts    Options
+	schemas canonical.Schemas
 	conn    driver.Conn
 	tables  map[string]*slot
 	closing sync.Once
@@ -25,9 +26,10 @@ type Writer struct {
 
 // slot is a table with what it keeps from one insert to the next.
 type slot struct {
-	name string
-	mu   sync.Mutex
-	ins  inserter
+	record string
+	name   string
+	mu     sync.Mutex
+	ins    inserter
 }
 
 // inserter decodes a piece and sends it as one block.
@@ -44,14 +46,14 @@ func Open(opts Options, schemas canonical.Schemas) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening ClickHouse: %w", err)
 	}
-	w := &Writer{opts: opts, tables: map[string]*slot{}}
+	w := &Writer{opts: opts, schemas: schemas, tables: map[string]*slot{}}
 	for _, t := range targets() {
 		topic := opts.Topic(t.of())
 		ins, err := t.inserter(topic, schemas)
 		if err != nil {
 			return nil, fmt.Errorf("opening ClickHouse: %w", err)
 		}
-		w.tables[topic] = &slot{name: t.name(), ins: ins}
+		w.tables[topic] = &slot{record: t.of(), name: t.name(), ins: ins}
 	}
 	if w.conn, err = clickhouse.Open(opts.client(opts.Database)); err != nil {
 		return nil, w.broken("opening", "ClickHouse", "", "", "", err)
@@ -89,7 +91,14 @@ func (w *Writer) Write(ctx context.Context, b change.Batch) error {
 			return w.fault("writing", s.name, p.String(), err)
 		}
 		if err := w.insert(ctx, s, b.Topic, p); err != nil {
-			return w.fault("writing", s.name, p.String(), err)
+			err = w.fault("writing", s.name, p.String(), err)
+			switch {
+			case held(err):
+				return errors.Join(err, w.release(ctx, s.name, "", holdLasts))
+			case lostTable(err):
+				return w.lostTable(s, err)
+			}
+			return err
 		}
 	}
 	return nil
