@@ -42,8 +42,8 @@ func (w *told) Row(_ *change.Row, stored []byte) {
 	w.rows = append(w.rows, r)
 }
 
-func (w *told) Healed(change.Letter) { w.healed++ }
-func (w *told) Notice(n Notice)      { w.notices = append(w.notices, n) }
+func (w *told) Settled(change.Letter) { w.healed++ }
+func (w *told) Notice(n Notice)       { w.notices = append(w.notices, n) }
 
 // last is the row that went out last.
 func (w *told) last() change.Row {
