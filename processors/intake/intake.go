@@ -52,7 +52,8 @@ type Place struct {
 // Intake is the operator of one task. Its state is the last row of every source
 // row, deleted ones included, under "r" and the native id; open letters under
 // "l"; its counters under "c"; the snapshots it has seen under "s"; the rows that
-// look like those of a restored database under "q"; the table's floors under "f"
+// look like those of a restored database under "q"; the letters among the
+// last records under "b"; the table's floors under "f"
 // and what is done about them under "w".
 type Intake struct {
 	src   *Source

@@ -285,6 +285,10 @@ FROM (SELECT * FROM feeds_raw FINAL) AS f
 GROUP BY topic;
 
 -- One row per record that could not be processed.
+-- @state open, healed (a later good image of the row), redriven or discarded (an operator)
+-- @attempts how often the record could not be taken
 CREATE OR REPLACE VIEW letters AS
-SELECT topic, partition, offset, timestamp, hop, reason, message, healed, key, value
-FROM letters_raw FINAL;
+SELECT topic, partition, offset, timestamp, hop, reason, message, healed, key, value, fingerprint,
+    multiIf(l.state != '', l.state, healed, 'healed', 'open') AS state, greatest(l.attempts, 1) AS attempts,
+    system, entity, part, row_id, document_id, who, why, instruction
+FROM letters_raw AS l FINAL;
