@@ -235,7 +235,7 @@ func TestTooManyLettersStopAFeed(t *testing.T) {
 		deals.tell(t, "u", deal(1, "value", 101.0))
 	}
 	err := w.driver.Run()
-	if err == nil || !strings.Contains(err.Error(), "of the last") || !strings.Contains(err.Error(), "syncline letters list") {
+	if err == nil || !strings.Contains(err.Error(), "of the last") || !strings.Contains(err.Error(), "syncline letters list --topic "+dealsTopic) || !strings.Contains(err.Error(), "syncline feeds skip "+dealsTopic) {
 		t.Fatalf("it goes on: %v", err)
 	}
 	if n := len(w.rows(t)["letter"]); n != 20 {
@@ -248,6 +248,16 @@ func TestTooManyLettersStopAFeed(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 	if got := w.states(t); got != "open 0 healed 20 redriven 0 discarded 0" {
+		t.Errorf("%s", got)
+	}
+	// What it has stopped for does not count again: one letter more is one letter.
+	deals.tell(t, "u", deal(1, "value", 102.0))
+	if err := w.driver.Feed(dealsTopic, partitionOf("1/"), []byte("torn"), []byte("torn"), 1); err != nil {
+		t.Fatal(err)
+	}
+	deals.tell(t, "u", deal(1, "value", 103.0))
+	w.run(t)
+	if got := w.amounts(t); got != "1=103" {
 		t.Errorf("%s", got)
 	}
 }

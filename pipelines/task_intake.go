@@ -43,6 +43,7 @@ type intakeTask struct {
 	againRows map[int64]string
 
 	flood error // too many records became letters: the task stops before the next
+	anew  bool  // it has not taken a record since it began or began anew
 }
 
 // side is how a record's key or value is decoded.
@@ -67,16 +68,21 @@ func newIntakeTask(c *Config, src *intake.Source, plans *plans, records *records
 
 func (t *intakeTask) Process(m *run.Message, out run.Emitter) change.Verdict {
 	if t.flood != nil {
-		return change.Stopped(reasonTooManyLetters, t.flood)
+		return change.Stopped(reasonTooManyLetters, fmt.Errorf("%w; `syncline letters list --topic %s` tells the causes. Mend them and start the pipelines again, or have the feed try once more: syncline feeds skip %s %d %d",
+			t.flood, m.Topic, m.Topic, m.Partition, m.Offset))
 	}
 	t.output.out = out
 	at := intake.Place{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp}
 	v := t.apply(m, &at)
-	if v.Kind == change.Park {
+	switch {
+	case v.Kind == change.Park:
 		// It stops before the next record: this one has its letter. After a start the
 		// first record is always tried, for its cause may have been mended.
 		t.flood = t.op.Flooded(t.config.LetterLimit)
+	case t.anew && v.Kind != change.Wait && t.op.Flooded(t.config.LetterLimit) != nil:
+		t.op.Forgive()
 	}
+	t.anew = t.anew && v.Kind == change.Wait
 	return v
 }
 
@@ -213,7 +219,7 @@ func (t *intakeTask) Advance(budget int, out run.Emitter) (bool, error) {
 
 func (t *intakeTask) Reset() {
 	t.op.Reset()
-	t.flood = nil
+	t.flood, t.anew = nil, true
 	t.readSchemas()
 }
 

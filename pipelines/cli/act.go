@@ -6,9 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"time"
+	"strings"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"syncline/pipelines/run"
@@ -77,41 +76,19 @@ func (a *app) carryOut(ctx context.Context, x *act, c consent) error {
 		given, err := run.Instruct(ctx, a.engine(), i)
 		if err != nil {
 			a.partial = result
-			return environment("instruction.failed", "is the broker up? see `syncline doctor`; what was given before stands, see `syncline instructions`", "%w", err)
+			return environment("instruction.failed", "is the broker up? see `syncline doctor`; what was given before stands, see `syncline instructions list`", "%w", err)
 		}
 		result.Instructions = append(result.Instructions, given.ID)
 	}
 	result.Applied = true
-	return a.answer(x.command, x.what+"\nThe running pipelines do it; `syncline instructions` lists what was given", result)
+	return a.answer(x.command, x.what+"\nThe running pipelines do it; `syncline instructions list` tells what was given", result)
 }
 
-func (a *app) instructionsCommand() *cobra.Command {
-	var most int
-	c := &cobra.Command{
-		Use: "instructions", GroupID: "trust", Short: "List what operators have instructed: who, when, why", Args: cobra.NoArgs,
-		Long: `Lists every instruction that was ever given to the pipelines, the newest first:
-letters redriven or discarded, records skipped or replayed, columns accepted as
-gone, sweeps, rebuilds. Instructions are never deleted.`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.followPlatform(); err != nil {
-				return err
-			}
-			all, err := run.Instructions(cmd.Context(), a.engine())
-			if err != nil {
-				return environment("kafka.unreachable", "is the broker up? see `syncline doctor`", "%w", err)
-			}
-			t := Table{Columns: []string{"when", "who", "kind", "topic", "at", "plan", "why", "id"}}
-			for n := len(all) - 1; n >= 0 && len(t.Rows) < most; n-- {
-				i := &all[n]
-				at := ""
-				if len(i.At) > 0 {
-					at = fmt.Sprint(i.At)
-				}
-				t.Rows = append(t.Rows, []string{time.UnixMilli(i.When).UTC().Format(time.DateTime), i.Who, i.Kind, i.Topic, at, i.Plan, i.Why, i.ID})
-			}
-			return a.answer("instructions", count(len(all), "instruction"), t, t)
-		},
+// nothingToDo answers where an act reaches nothing. Whoever comes with a plan's
+// hash hears that it is another one by now.
+func (a *app) nothingToDo(command, said string, reach Table, c consent) error {
+	if c.apply != "" {
+		return input(strings.ReplaceAll(command, " ", ".")+".plan_changed", "nothing need be done; it may have been done already: syncline instructions list", "%s", said)
 	}
-	c.Flags().IntVar(&most, "limit", 100, "most to list")
-	return c
+	return a.answer(command, said, ActResult{What: "nothing", Reach: reach})
 }

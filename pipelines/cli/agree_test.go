@@ -36,7 +36,7 @@ func TestNothingIsDoneUnagreed(t *testing.T) {
 
 // The commands that messages name as the way on are there.
 func TestCommandsThatMessagesName(t *testing.T) {
-	for _, line := range []string{"feeds skip t 0 7", "feeds accept t", "feeds sweep t", "rebuild all", "doctor", "connect-info", "up", "verify"} {
+	for _, line := range []string{"feeds skip t 0 7", "feeds accept t", "feeds sweep t", "letters list", "letters redrive x", "letters discard x", "replay t", "instructions list", "rebuild all", "doctor", "connect-info", "up", "verify"} {
 		words := strings.Fields(line)
 		c, _, err := (&app{printer: &printer{}}).root().Find(words)
 		if err != nil || !strings.HasPrefix(line, strings.TrimPrefix(c.CommandPath(), "syncline ")) || c.CommandPath() == "syncline" {

@@ -131,9 +131,12 @@ func (a *app) checkLetters(ctx context.Context, conn driver.Conn) (out []Finding
 		if err := rows.Scan(&reason, &topic, &n, &message, &cause); err != nil {
 			return append(out, Finding{Check: "letters", OK: true, Warning: true, Found: "cannot be read: " + err.Error()})
 		}
+		if cause == "" { // of an early version
+			cause = "--topic " + topic
+		}
 		out = append(out, Finding{
 			Check: "letters " + reason, OK: true, Warning: true, Found: fmt.Sprintf("%d of %s, for example: %s", n, topic, clipped(message, 200)),
-			Fix: "mend what the example names: the next good change of the row heals its letter, or `syncline letters redrive " + cause + "`",
+			Fix: "mend what the example names: the next good change of the row heals its letter; or have them read again: syncline letters redrive " + cause,
 		})
 	}
 	if err := rows.Err(); err != nil {

@@ -213,7 +213,7 @@ func (a *app) actOnLetters(ctx context.Context, verb, again string, c *choice, a
 		return a.clickhouseFailure(err)
 	}
 	if len(places) == 0 {
-		return a.answer("letters "+verb, "no open letter is meant by this", ActResult{What: "nothing", Reach: reach})
+		return a.nothingToDo("letters "+verb, "no open letter is meant by this", reach, agreed)
 	}
 	x := &act{command: "letters " + verb, again: again, what: fmt.Sprintf("%s %s", verb, count(len(places), "letter")), reach: reach}
 	if x.orders, err = orders(places); err != nil {

@@ -73,7 +73,7 @@ func (a *app) replay(ctx context.Context, topic, from, to string, agreed consent
 	}
 	switch {
 	case total == 0:
-		return a.answer("replay", "no record that was taken lies there", ActResult{What: "nothing", Reach: reach})
+		return a.nothingToDo("replay", "no record that was taken lies there", reach, agreed)
 	case total > mostReplayed:
 		return input("replay.large", "take a shorter range, or `syncline rebuild all`", "%d offsets are more than %d", total, mostReplayed)
 	}

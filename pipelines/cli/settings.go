@@ -60,8 +60,8 @@ type Settings struct {
 	UnknownSchemaWait  time.Duration `koanf:"unknown_schema_wait" help:"how long a record waits for its schema id to appear"`
 	SweepWait          time.Duration `koanf:"sweep_wait" help:"how long rows of a full snapshot may be on their way when its closing row is there, before rows that it lacks are deleted"`
 	MaxRecordBytes     int           `koanf:"max_record_bytes" help:"largest source record, key and value; larger ones become letters"`
-	LetterLimit        int           `koanf:"letter_limit" help:"letters among the last 10,000 records of a feed's partition at which it stops, if they are letter_percent of them too; 0 for no limit"`
-	LetterPercent      int           `koanf:"letter_percent" help:"see letter_limit"`
+	LetterLimit        int           `koanf:"letter_limit" help:"letters among the last 10,000 records of a partition at which its feed stops, if they are letter_percent of them too; 0 for no limit"`
+	LetterPercent      int           `koanf:"letter_percent" help:"share of letters among them from which letter_limit counts"`
 	CommitCeiling      time.Duration `koanf:"commit_ceiling" help:"longest transaction"`
 	FlushInterval      time.Duration `koanf:"flush_interval" help:"longest time a row waits before it is written to ClickHouse"`
 	PurgeInterval      time.Duration `koanf:"purge_interval" help:"how often records that were read are deleted from Syncline's own queues"`

@@ -45,6 +45,22 @@ func (i *Instruction) again() (body AgainBody, err error) {
 	return body, nil
 }
 
+// Records are how many offsets an instruction names in its body, and of how many
+// partitions: those that are read again, or whose letters are settled. Other
+// instructions name none.
+func (i *Instruction) Records() (offsets int64, partitions int) {
+	body, err := i.again()
+	if err != nil {
+		return 0, 0
+	}
+	for _, ranges := range body.Ranges {
+		for _, r := range ranges {
+			offsets += r[1] - r[0]
+		}
+	}
+	return offsets, len(body.Ranges)
+}
+
 // ranges are what a task has to read again, ascending and apart.
 func (i *Instruction) ranges(partition int32) [][2]int64 {
 	body, err := i.again()

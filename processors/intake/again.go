@@ -33,6 +33,13 @@ func (k *Intake) keepWindow() {
 // letters.
 func (k *Intake) Flooded(l letters.Limit) error { return k.window.Exceeds(l) }
 
+// Forgive forgets the letters among the last records: the feed has stopped for
+// them, was begun again, and its next record could be taken.
+func (k *Intake) Forgive() {
+	k.window = letters.Window{}
+	k.dirty = true
+}
+
 // Again applies, by process, a record that was read before: its row's position
 // decides, so that nothing goes back in time. What was counted once is not counted
 // again. If the record can be taken now, or if it says nothing new, its letter is

@@ -91,7 +91,7 @@ func (w *Window) Exceeds(l Limit) error {
 	if l.Count <= 0 || n < l.Count || n*100 < l.Percent*of {
 		return nil
 	}
-	return fmt.Errorf("%d of the last %d records became letters; the limit is %d and %d %%: see `syncline letters list` for the cause, mend it and start again, or raise letter_limit", n, of, l.Count, l.Percent)
+	return fmt.Errorf("%d of the last %d records became letters; the limit is %d and %d %% (letter_limit, letter_percent)", n, of, l.Count, l.Percent)
 }
 
 // Append stores a window.

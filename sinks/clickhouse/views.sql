@@ -274,7 +274,8 @@ FROM
 GROUP BY day, metric;
 
 -- One row per source topic, over all hops and partitions.
--- @letters letters written and not healed
+-- @letters letters that are open
+-- @healed letters that are not open any more: a later good image of the row, or an operator, has settled them
 CREATE OR REPLACE VIEW feed_health AS
 SELECT topic, sum(f.received) AS received, sum(f.repeated) AS repeated, sum(f.stale) AS stale, sum(f.waiting) AS waiting,
     sum(f.letters) - sum(f.healed) AS letters, max(f.last_event_at) AS last_event_at, max(f.last_seen_at) AS last_seen_at,
