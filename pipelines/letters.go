@@ -31,7 +31,7 @@ const mostLetters = 5000
 // Redrive makes the instructions that have the records of letters read again, and
 // Discard those that settle them unread: one for each topic and so many letters.
 func Redrive(places []LetterPlace) ([]run.Instruction, error) {
-	return ofLetters(run.KindAgain, places)
+	return ofLetters(run.KindRedrive, places)
 }
 
 // Discard makes the instructions that settle letters which nobody needs.
@@ -86,7 +86,7 @@ func Replay(topic string, ranges map[int32][2]int64) (run.Instruction, error) {
 	if len(body.Ranges) == 0 {
 		return run.Instruction{}, errors.New("there is nothing to read again")
 	}
-	return again(run.KindAgain, topic, body)
+	return again(run.KindReplay, topic, body)
 }
 
 func again(kind, topic string, body run.AgainBody) (run.Instruction, error) {
@@ -105,6 +105,7 @@ func (t *intakeTask) Again(i *run.Instruction, m *run.Message, out run.Emitter) 
 			return change.Dropped("instruction.unreadable")
 		}
 		t.againOf, t.againRows = i, body.Rows[t.info.Partition]
+		t.config.Schemas.AskAnew() // a schema is there since a moment ago, perhaps
 	}
 	t.output.out = out
 	m.Waited = t.config.UnknownSchemaWait // what does not appear at once keeps its letter

@@ -272,7 +272,7 @@ func TestInstructionsOfLettersAreBounded(t *testing.T) {
 		t.Fatalf("%d instructions, %v", len(all), err)
 	}
 	for _, i := range all {
-		if len(i.Body) > 1<<20 || i.Hop != pipelines.Intake || i.Kind != run.KindAgain {
+		if len(i.Body) > 1<<20 || i.Hop != pipelines.Intake || i.Kind != run.KindRedrive {
 			t.Errorf("%s: %d bytes", i.Topic, len(i.Body))
 		}
 	}

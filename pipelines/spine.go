@@ -24,6 +24,8 @@ type Schemas interface {
 	Register(ctx context.Context, subject, schema string) (int, error)
 	Latest(ctx context.Context, subject string) (registry.Version, error)
 	Later(ctx context.Context, subject string, id int) ([]string, error)
+	// AskAnew forgets which ids were not there.
+	AskAnew()
 }
 
 // Config is what the spine is built from.

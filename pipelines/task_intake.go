@@ -170,15 +170,15 @@ func (t *intakeTask) find(m *run.Message, id int, s *side) (*projection.Plan, ch
 		}
 		return plan, change.Verdict{}
 	case errors.Is(err, registry.ErrUnknownID):
-		if slices.Contains(t.gaveUp, id) {
-			return nil, change.Parked(reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared yet: %w", id, err))
+		if !slices.Contains(t.gaveUp, id) {
+			if m.Waited < t.config.UnknownSchemaWait {
+				return nil, change.Waiting(reasonUnknownSchema, err)
+			}
+			t.op.GiveUp(id)
+			t.gaveUp = append(t.gaveUp, id)
 		}
-		if m.Waited < t.config.UnknownSchemaWait {
-			return nil, change.Waiting(reasonUnknownSchema, err)
-		}
-		t.op.GiveUp(id)
-		t.gaveUp = append(t.gaveUp, id)
-		return nil, change.Parked(reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared in %s: %w", id, t.config.UnknownSchemaWait, err))
+		// One text, and so one cause, for the record that has waited and those behind it.
+		return nil, change.Parked(reasonUnknownSchema, fmt.Errorf("schema id %d was waited for in vain, %s: %w", id, t.config.UnknownSchemaWait, err))
 	case errors.Is(err, registry.ErrUnreachable):
 		return nil, change.Waiting(reasonNoRegistry, err)
 	default:

@@ -136,7 +136,7 @@ func (t *accountTask) Advance(budget int, out run.Emitter) (bool, error) {
 	}
 	i := run.Instruction{
 		ID:   fmt.Sprintf("%s/%d/%d", kindDone, t.records.names.Generation, t.partition),
-		Kind: kindDone, Hop: rebuildHop, Who: HopAccount, Body: strconv.AppendInt(nil, int64(t.records.names.Generation), 10),
+		Kind: kindDone, Hop: rebuildHop, Who: ByPipelines, Body: strconv.AppendInt(nil, int64(t.records.names.Generation), 10),
 	}
 	value, err := Instructions{}.EncodeInstruction(&i)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syncline/pipelines"
 	"syncline/pipelines/run"
 )
 
@@ -20,12 +21,14 @@ func (a *app) instructionsCommand() *cobra.Command {
 
 func (a *app) instructionsListCommand() *cobra.Command {
 	var most int
+	var own bool
 	c := &cobra.Command{
-		Use: "list", Short: "List all instructions, the newest first", Args: cobra.NoArgs,
-		Long: `Lists every instruction that was given to the pipelines, the newest first: letters
+		Use: "list", Short: "List what was instructed, the newest first", Args: cobra.NoArgs,
+		Long: `Lists what people have instructed the pipelines to do, the newest first: letters
 redriven or discarded, records skipped or replayed, columns accepted as gone,
-sweeps, rebuilds. Those without a name the pipelines have given themselves.
-Instructions are never deleted.`,
+sweeps, rebuilds. --all lists what the pipelines have told themselves, too: which
+snapshots have ended, what their sweeps have counted. Instructions are never
+deleted.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if most < 1 {
 				return input("usage.limit", "give 1 or more", "--limit: %d is out of bounds", most)
@@ -38,6 +41,9 @@ Instructions are never deleted.`,
 				return environment("kafka.unreachable", "is the broker up? see `syncline doctor`", "%w", err)
 			}
 			t := Table{Columns: []string{"when", "who", "kind", "topic", "reach", "plan", "why", "id"}}
+			if !own {
+				all = slices.DeleteFunc(all, func(i run.Instruction) bool { return i.Who == pipelines.ByPipelines })
+			}
 			for n := len(all) - 1; n >= 0 && len(t.Rows) < most; n-- {
 				i := &all[n]
 				t.Rows = append(t.Rows, []string{time.UnixMilli(i.When).UTC().Format(time.DateTime), i.Who, i.Kind, i.Topic, reachOf(i), i.Plan, i.Why, i.ID})
@@ -49,6 +55,7 @@ Instructions are never deleted.`,
 			return a.answer("instructions list", said, t, t)
 		},
 	}
+	c.Flags().BoolVar(&own, "all", false, "also those that the pipelines have given themselves")
 	c.Flags().IntVar(&most, "limit", 100, "most to list")
 	return c
 }

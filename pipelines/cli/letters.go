@@ -17,10 +17,10 @@ import (
 func (a *app) lettersCommand() *cobra.Command {
 	c := &cobra.Command{Use: "letters", GroupID: "operate", Short: "Work off the records that could not be processed"}
 	c.AddCommand(a.lettersListCommand(), a.lettersShowCommand(),
-		a.lettersActCommand("redrive", "Have the records of letters read again", `Reads the records of open letters again from their places, and applies what can be
+		a.lettersActCommand("redrive", "Have the records of letters read again", "%s: the records are read again from their places, and what can be taken by now is applied", `Reads the records of open letters again from their places, and applies what can be
 taken by now. The rows' own positions decide, so nothing goes back in time; what
 still cannot be taken stays open, with one attempt more.`, pipelines.Redrive),
-		a.lettersActCommand("discard", "Settle letters that nobody needs", `Says of open letters that nobody needs their records. They stay listed as
+		a.lettersActCommand("discard", "Settle letters that nobody needs", "%s: settled without their records, whose bytes the letters no longer keep", `Says of open letters that nobody needs their records. They stay listed as
 discarded, with who said so and why, without the records' bytes.`, pipelines.Discard))
 	return c
 }
@@ -154,7 +154,7 @@ func (a *app) tellLetters(ctx context.Context, command string, c *choice, sql, t
 }
 
 // lettersActCommand is redrive or discard.
-func (a *app) lettersActCommand(verb, short, long string, orders func([]pipelines.LetterPlace) ([]run.Instruction, error)) *cobra.Command {
+func (a *app) lettersActCommand(verb, short, says, long string, orders func([]pipelines.LetterPlace) ([]run.Instruction, error)) *cobra.Command {
 	var c choice
 	var agreed consent
 	var all bool
@@ -183,7 +183,7 @@ meant; --apply HASH, or a yes on a terminal, does it.`,
 				return input("usage.why", "give --why", "discarding letters needs a reason, for the record")
 			}
 			c.state = "open"
-			return a.actOnLetters(cmd.Context(), verb, again, &c, agreed, orders)
+			return a.actOnLetters(cmd.Context(), verb, again, &c, agreed, says, orders)
 		},
 	}
 	cmd.Flags().StringVar(&c.topic, "topic", "", "of this topic only")
@@ -195,7 +195,7 @@ meant; --apply HASH, or a yes on a terminal, does it.`,
 // mostActed bounds the letters of one act.
 const mostActed = 50_000
 
-func (a *app) actOnLetters(ctx context.Context, verb, again string, c *choice, agreed consent, orders func([]pipelines.LetterPlace) ([]run.Instruction, error)) error {
+func (a *app) actOnLetters(ctx context.Context, verb, again string, c *choice, agreed consent, says string, orders func([]pipelines.LetterPlace) ([]run.Instruction, error)) error {
 	where, args, err := c.where()
 	if err != nil {
 		return err
@@ -215,7 +215,7 @@ func (a *app) actOnLetters(ctx context.Context, verb, again string, c *choice, a
 	if len(places) == 0 {
 		return a.nothingToDo("letters "+verb, "no open letter is meant by this", reach, agreed)
 	}
-	x := &act{command: "letters " + verb, again: again, what: fmt.Sprintf("%s %s", verb, count(len(places), "letter")), reach: reach}
+	x := &act{command: "letters " + verb, again: again, what: fmt.Sprintf(says, count(len(places), "open letter")), reach: reach}
 	if x.orders, err = orders(places); err != nil {
 		return err
 	}

@@ -14,10 +14,13 @@ import (
 	"syncline/schemas/change"
 )
 
-// KindAgain is the instruction to read records of an input once more, beside the
-// input's own position. The engine reads them from their places and gives them to
-// a task that is a Rereader. Its body is an AgainBody.
-const KindAgain = "again"
+// The instructions to read records of an input once more, beside the input's own
+// position: those of letters, or a range. The engine reads them from their places
+// and gives them to a task that is a Rereader. Their body is an AgainBody.
+const (
+	KindRedrive = "letters.redrive"
+	KindReplay  = "replay"
+)
 
 // AgainBody says which records are read once more.
 type AgainBody struct {
@@ -36,6 +39,8 @@ type AgainBody struct {
 type Rereader interface {
 	Again(i *Instruction, m *Message, out Emitter) change.Verdict
 }
+
+func (i *Instruction) rereads() bool { return i.Kind == KindRedrive || i.Kind == KindReplay }
 
 // again reads the body of an instruction to read again.
 func (i *Instruction) again() (body AgainBody, err error) {

@@ -50,7 +50,7 @@ func (o *obedience) look(all []order, next int64, hop string, id partitionID) (s
 		if i.Kind == KindSkip {
 			return true
 		}
-		o.pending = append(o.pending, duty{order: i, at: i.At[id.partition], again: i.Kind == KindAgain})
+		o.pending = append(o.pending, duty{order: i, at: i.At[id.partition], again: i.rereads()})
 	}
 	o.seen = max(o.seen, next)
 	o.reckon()

@@ -273,10 +273,10 @@ func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 		return k.park(at, h.id, err)
 	}
 	k.count.LastEvent = max(k.count.LastEvent, row.Commit.Micros)
-	switch {
-	case len(row.Refused) == 0:
-		k.heal(h.id, out)
-	case nowhere && k.count.Unplaced > 0:
+	if len(row.Refused) == 0 && k.heal(h.id, out) && !row.Deleted {
+		row.Refused = append(row.Refused, change.Refuse(change.RefusedRow, fmt.Errorf("a later record than that at offset %d of partition %d is a letter", at.Offset, at.Partition)))
+	}
+	if len(row.Refused) > 0 && nowhere && k.count.Unplaced > 0 {
 		k.place(h.id) // now a row says so
 	}
 	k.clear(h.id)

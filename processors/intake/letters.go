@@ -99,19 +99,24 @@ func (k *Intake) living(id string) bool {
 	return stored != nil && !change.StoredDeleted(stored)
 }
 
-// heal settles the open letters of a row, of which a good image has come: the one
-// that an operator has had read again, or a later one.
-func (k *Intake) heal(id string, out Output) {
+// heal settles the open letters of a row, of which a good image has come. Of one
+// that is read again it settles its own letter and those of records before, and
+// reports whether later ones are open still.
+func (k *Intake) heal(id string, out Output) (later bool) {
 	if k.count.Letters == k.count.Healed {
-		return // none is open: spares the scan
+		return false // none is open: spares the scan
 	}
 	for _, offset := range k.letters(id) {
-		if k.again != nil && k.again.at == offset {
+		switch {
+		case k.again != nil && offset > k.again.at:
+			later = true
+		case k.again != nil && offset == k.again.at:
 			k.settle(id, offset, letters.Redriven, *k.again, out)
-			continue
+		default:
+			k.settle(id, offset, letters.Healed, Act{}, out)
 		}
-		k.settle(id, offset, letters.Healed, Act{}, out)
 	}
+	return later
 }
 
 // settle ends a letter, and tells whether it was open.

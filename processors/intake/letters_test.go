@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"syncline/processors/letters"
+	"syncline/schemas/canonical"
 	"syncline/schemas/change"
 )
 
@@ -77,6 +78,7 @@ func TestUnplacedLettersAreCountedOut(t *testing.T) {
 	if w.op.Discard("", 72, Act{Who: "ada"}, w) {
 		t.Error("discarded twice")
 	}
+	w.at = 72
 	// A row that is there, with a value refused, says itself what it lacks.
 	w.apply(opCreate, map[string]change.Value{"state": change.OfString("p"), "date": endless})
 	w.counts(4, 1, 1)
@@ -84,8 +86,9 @@ func TestUnplacedLettersAreCountedOut(t *testing.T) {
 	w.lastSettled(letters.Healed)
 	w.counts(4, 3, 1)
 	// A letter of a row that has gone since was counted as a known row's.
-	w.op.Refuse(Place{Topic: "invoices", Offset: 73, Key: "1"}, "record.avro", errTorn, w)
+	w.op.Refuse(Place{Topic: "invoices", Offset: 76, Key: "1"}, "record.avro", errTorn, w)
 	w.counts(5, 3, 1)
+	w.at = 76
 	w.apply(opDelete, map[string]change.Value{})
 	w.counts(5, 4, 1)
 	w.op.Discard("2", 71, Act{Who: "ada"}, w)
@@ -103,9 +106,48 @@ func TestLetterOfAnEarlyVersion(t *testing.T) {
 	w := tell(t, invoices())
 	w.op.store.Put(letterKey("1", 70), early)
 	w.op.count.Letters, w.op.count.Unplaced = 1, 1
+	w.at = 70
 	w.apply(opCreate, map[string]change.Value{"state": change.OfString("p")})
 	if n := len(w.settled); n != 1 || w.settled[0].State != letters.Healed || w.settled[0].Attempts != 1 {
 		t.Errorf("settled %+v", w.settled)
 	}
 	w.counts(1, 1, 0)
+}
+
+// Of several letters of a row one that is read again settles itself and those
+// before; while a later one is open the row says that it lacks something.
+func TestRedrivenRecordLeavesLaterLettersOpen(t *testing.T) {
+	w := tell(t, invoices())
+	images := map[int64]Image{}
+	for offset := int64(70); offset < 73; offset++ {
+		images[offset] = w.image(opUpdate, map[string]change.Value{"state": change.OfString("p"), "number": change.OfInt(offset)})
+		w.op.Refuse(Place{Topic: "invoices", Offset: offset, Key: "1"}, "record.unknown_schema", errTorn, w)
+	}
+	again := func(offset int64) {
+		t.Helper()
+		if v := w.redrive(offset, "1", func(at *Place) change.Verdict {
+			at.Key = "1"
+			return w.op.Apply(*at, images[offset], w)
+		}); v.Kind != change.Pass && v.Kind != change.Drop {
+			t.Errorf("%+v", v)
+		}
+	}
+	again(71)
+	w.counts(3, 2, 0)
+	if r := w.last(); !r.Refuses(change.RefusedRow) || r.Field(canonical.InvoiceNumber).Text() != "71" {
+		t.Errorf("%+v", r)
+	}
+	if w.settled[0].Offset != 70 || w.settled[0].State != letters.Healed || w.settled[1].Offset != 71 || w.settled[1].State != letters.Redriven {
+		t.Errorf("settled %+v", w.settled)
+	}
+	again(70) // nothing goes back in time, and the mark stays
+	again(71)
+	if r := w.last(); !r.Refuses(change.RefusedRow) || r.Field(canonical.InvoiceNumber).Text() != "71" {
+		t.Errorf("%+v", r)
+	}
+	again(72)
+	w.counts(3, 3, 0)
+	if r := w.last(); len(r.Refused) > 0 || r.Field(canonical.InvoiceNumber).Text() != "72" {
+		t.Errorf("%+v", r)
+	}
 }
