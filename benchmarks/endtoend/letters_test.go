@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"syncline/benchmarks/workload"
+	"syncline/pipelines/cli"
 	"syncline/schemas/registry"
 )
 
@@ -197,12 +198,7 @@ func TestLettersAreWorked(t *testing.T) {
 	before := w.canonicalRecords()
 	w.carryOut("replay", last.Topic)
 	w.carryOut("replay", "cdc.crm.public.party_party")
-	for deadline := time.Now().Add(time.Minute); p.obeyed() < 4*workload.Partitions; {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d partitions have obeyed, want %d", p.obeyed(), 4*workload.Partitions)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	p.wait("all partitions to have read again", time.Minute, func(cli.Progress) bool { return p.obeyed() >= 4*workload.Partitions })
 	p.settle()
 	if after := w.canonicalRecords(); after != before {
 		t.Errorf("%d canonical records after a replay, %d before", after, before)

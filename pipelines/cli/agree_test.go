@@ -3,7 +3,9 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -31,6 +33,20 @@ func TestNothingIsDoneUnagreed(t *testing.T) {
 				t.Errorf("said %q", out.String())
 			}
 		})
+	}
+}
+
+// Nobody is asked who cannot answer: an act that is given by a program shows its
+// plan and the hash.
+func TestNobodyIsAskedBehindDevNull(t *testing.T) {
+	fd, err := syscall.Open(os.DevNull, syscall.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdin := os.NewFile(uintptr(fd), "/dev/stdin") //nolint:gosec // not negative
+	defer stdin.Close()
+	if a := (&app{printer: &printer{}, in: stdin}); a.asks() {
+		t.Error("somebody is asked")
 	}
 }
 

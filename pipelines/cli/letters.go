@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -83,7 +84,8 @@ func (a *app) lettersListCommand() *cobra.Command {
 values only have one cause.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.tellLetters(cmd.Context(), "letters list", &c, `SELECT fingerprint AS cause, any(reason) AS reason, topic, state, count() AS letters, uniqExact(row_id) AS rows,
-				min(timestamp) AS oldest, max(attempts) AS attempts, substring(anyIf(message, message != ''), 1, 160) AS example
+				formatDateTime(min(timestamp), '%%F %%T') AS oldest, formatDateTime(max(timestamp), '%%F %%T') AS newest, max(attempts) AS attempts,
+				substringUTF8(anyIf(message, message != ''), 1, 200) AS example
 				FROM letters WHERE %s GROUP BY fingerprint, topic, state ORDER BY letters DESC, oldest, topic LIMIT 200`, "cause")
 		},
 	}
@@ -95,7 +97,9 @@ values only have one cause.`,
 // showLetters tells of a letter's document its deal and amount, where it is known.
 const showLetters = `SELECT concat(l.topic, '/', toString(l.partition), '/', toString(l.offset)) AS place, l.timestamp AS timestamp, l.state AS state, l.attempts AS attempts,
 	l.reason AS reason, l.message AS message, l.system AS system, concat(l.entity, if(l.part = '', '', concat(' ', l.part))) AS entity,
-	l.row_id AS row_id, l.document_id AS document_id, d.deal_id AS deal_id, d.amount AS amount, d.currency AS currency, l.who AS who, l.why AS why
+	l.row_id AS row_id, l.document_id AS document_id, d.amount AS amount, d.currency AS currency, d.deal_id AS deal_id, s.order_number AS order_number,
+	s.stage AS deal_stage, s.amount AS deal_amount, l.who AS who, l.why AS why, l.hop AS hop, l.fingerprint AS cause, l.instruction AS instruction,
+	hex(l.key) AS key_hex, length(l.value) AS value_bytes
 FROM (SELECT *, ifNull(document_id, '') AS document FROM letters WHERE %s ORDER BY timestamp, topic, partition, offset LIMIT %d) AS l
 LEFT ANY JOIN (
 	SELECT 'opportunity' AS of, system, native_id, toNullable(deal_id) AS deal_id, toNullable(amount) AS amount, toNullable(currency) AS currency FROM opportunities
@@ -103,6 +107,7 @@ LEFT ANY JOIN (
 	UNION ALL SELECT 'subscription', system, native_id, toNullable(deal_id), toNullable(monthly_net), toNullable(currency) FROM subscriptions
 	UNION ALL SELECT 'invoice', system, native_id, toNullable(deal_id), toNullable(gross), toNullable(currency) FROM invoices
 ) AS d ON d.of = l.entity AND d.system = l.system AND d.native_id = l.document
+LEFT ANY JOIN (SELECT toNullable(deal_id) AS deal_id, toNullable(order_number) AS order_number, toNullable(stage) AS stage, toNullable(amount) AS amount FROM deals) AS s ON s.deal_id = d.deal_id
 ORDER BY timestamp, place`
 
 func (a *app) lettersShowCommand() *cobra.Command {
@@ -111,8 +116,8 @@ func (a *app) lettersShowCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use: "show [CAUSE | TOPIC/PARTITION/OFFSET]", Short: "Show letters, with the deal and the money that they are about", Args: cobra.MaximumNArgs(1),
 		Long: `Shows letters, the oldest first: place, reason in words, row, document, and of a
-document that is known its deal and amount. The record itself is in the columns
-key and value of the view letters.`,
+document that is known its amount and its deal. A single one has a line for each
+field. The record itself is in the columns key and value of the view letters.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				c.which = args[0]
@@ -150,7 +155,35 @@ func (a *app) tellLetters(ctx context.Context, command string, c *choice, sql, t
 	if err != nil {
 		return a.clickhouseFailure(err)
 	}
-	return a.answer(command, count(len(t.Rows), thing), t, t)
+	said := count(len(t.Rows), thing)
+	if thing == "cause" && len(t.Rows) > 0 {
+		said += ". syncline letters show CAUSE tells which rows and deals; mended, they are taken by: syncline letters redrive CAUSE"
+	}
+	return a.answer(command, said, t, forPeople(t))
+}
+
+// extras are the columns of showLetters that a table of several has no room for.
+const extras = 5
+
+// forPeople shows a single letter with a line for each field.
+func forPeople(t Table) Table {
+	if !slices.Contains(t.Columns, "place") {
+		return t
+	}
+	if len(t.Rows) != 1 {
+		rows := make([][]string, len(t.Rows))
+		for n := range rows {
+			rows[n] = t.Rows[n][:len(t.Columns)-extras]
+		}
+		return Table{Columns: t.Columns[:len(t.Columns)-extras], Rows: rows}
+	}
+	one := Table{Columns: []string{"field", "value"}}
+	for n, c := range t.Columns {
+		if t.Rows[0][n] != null {
+			one.Rows = append(one.Rows, []string{c, t.Rows[0][n]})
+		}
+	}
+	return one
 }
 
 // lettersActCommand is redrive or discard.
@@ -179,7 +212,7 @@ meant; --apply HASH, or a yes on a terminal, does it.`,
 			case all:
 				again += " --all"
 			}
-			if verb == "discard" && agreed.apply != "" && agreed.why == "" {
+			if verb == "discard" && agreed.why == "" && (agreed.apply != "" || a.asks()) {
 				return input("usage.why", "give --why", "discarding letters needs a reason, for the record")
 			}
 			c.state = "open"
@@ -216,10 +249,31 @@ func (a *app) actOnLetters(ctx context.Context, verb, again string, c *choice, a
 		return a.nothingToDo("letters "+verb, "no open letter is meant by this", reach, agreed)
 	}
 	x := &act{command: "letters " + verb, again: again, what: fmt.Sprintf(says, count(len(places), "open letter")), reach: reach}
+	if gone, err := a.gone(ctx, places); err != nil {
+		return environment("kafka.unreachable", "is the broker up? see `syncline doctor`", "%w", err)
+	} else if gone > 0 {
+		x.what += fmt.Sprintf(". Of %s the topic does not hold the records any more: read again they stay open; only a new image of the row, or a new snapshot, heals them", count(gone, "letter"))
+	}
 	if x.orders, err = orders(places); err != nil {
 		return err
 	}
 	return a.carryOut(ctx, x, agreed)
+}
+
+// gone is how many letters are of records that their topics do not hold any more.
+func (a *app) gone(ctx context.Context, places []pipelines.LetterPlace) (n int, err error) {
+	begins := map[string]map[int32]int64{}
+	for _, p := range places {
+		if begins[p.Topic] == nil {
+			if begins[p.Topic], err = run.OffsetsAt(ctx, a.engine(), p.Topic, run.At{Start: true}); err != nil {
+				return 0, err
+			}
+		}
+		if p.Offset < begins[p.Topic][p.Partition] {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // letterPlaces are the letters that a condition means, and how many they are by

@@ -289,7 +289,7 @@ func (d *Driver) again(t *driven, out *emissions) error {
 				}
 			case change.Stop:
 				t.stopped = v.Err
-				return nil
+				return nil //nolint:nilerr // the task's, not the driver's
 			case change.Pass, change.Drop, change.Wait:
 			}
 		}
