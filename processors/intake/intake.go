@@ -23,6 +23,7 @@ const (
 	ReasonKey           = "source.key"              // the record's key names another row
 	ReasonMapping       = "source.mapping"          // the row cannot be mapped
 	ReasonRestored      = "source.restored"         // positions fall while commit times rise
+	ReasonSettled       = "letters.settled"         // read again, and its letter was settled before
 	ReasonTooLarge      = "source.record_too_large" // over the limit
 )
 
@@ -52,7 +53,7 @@ type Place struct {
 // Intake is the operator of one task. Its state is the last row of every source
 // row, deleted ones included, under "r" and the native id; open letters under
 // "l"; its counters under "c"; the snapshots it has seen under "s"; the rows that
-// look like those of a restored database under "q"; the letters among the
+// look like those of a restored database under "q"; which letters are settled under "d", the letters among the
 // last records under "b"; the table's floors under "f"
 // and what is done about them under "w".
 type Intake struct {
@@ -128,6 +129,9 @@ func (k *Intake) Refuse(at Place, reason string, err error, out Output) change.V
 }
 
 func (k *Intake) refuseRow(at Place, reason string, err error, out Output) change.Verdict {
+	if k.over(at) {
+		return change.Dropped(ReasonSettled)
+	}
 	if at.Key == "" {
 		k.count.LastUnkeyed = max(k.count.LastUnkeyed, k.count.LastSeen)
 		return k.parkAs(at, "", reason, err)

@@ -20,6 +20,9 @@ func (k *Intake) park(at Place, id string, err error) change.Verdict {
 // parkAs makes a letter of a record. It is kept under the row's id, "" where that
 // is not known, until it is settled; one that is open already has failed once more.
 func (k *Intake) parkAs(at Place, id, reason string, err error) change.Verdict {
+	if k.over(at) {
+		return change.Dropped(ReasonSettled)
+	}
 	if id != "" {
 		err = fmt.Errorf("row %s of %s: %w", id, k.src.Topic, err)
 	}
@@ -125,12 +128,25 @@ func (k *Intake) settle(id string, offset int64, state string, act Act, out Outp
 	if l == nil {
 		return false
 	}
+	k.store.Put(settledKey(offset), binary.AppendVarint(nil, l.Timestamp))
 	l.Subject = k.subject(id)
 	l.State, l.Who, l.Why, l.Instruction = state, act.Who, act.Why, act.Instruction
 	k.count.Healed++
 	k.dirty = true
 	out.Settled(l.Letter)
 	return true
+}
+
+// over reports whether a record that is read again had a letter which is settled:
+// then nobody wants to hear of it once more. The time tells records of one place
+// apart where a topic was made anew.
+func (k *Intake) over(at Place) bool {
+	if k.again == nil {
+		return false
+	}
+	stored := k.store.Get(settledKey(at.Offset))
+	then, w := binary.Varint(stored)
+	return w > 0 && then == at.Timestamp
 }
 
 // place notes that a row is known by now, which says itself what it lacks.
@@ -173,6 +189,11 @@ func letterPrefix(id string) []byte {
 
 func letterKey(id string, offset int64) []byte {
 	return binary.BigEndian.AppendUint64(letterPrefix(id), uint64(offset)) //nolint:gosec // offsets are not negative
+}
+
+// settledKey remembers that the letter of a record is settled.
+func settledKey(offset int64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{'d'}, uint64(offset)) //nolint:gosec // offsets are not negative
 }
 
 // keptLetter is what the state has of an open letter, to say later what became of

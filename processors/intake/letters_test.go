@@ -151,3 +151,39 @@ func TestRedrivenRecordLeavesLaterLettersOpen(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// A record whose letter is settled makes no letter once more, and does no harm to
+// its row; one that was never read before does become a letter.
+func TestReplayOpensNoSettledLetter(t *testing.T) {
+	w := tell(t, invoices())
+	w.apply(opCreate, map[string]change.Value{"state": change.OfString("p")})
+	refuse := func(at *Place) change.Verdict {
+		at.Key = map[int64]string{70: "1", 71: "2"}[at.Offset]
+		return w.op.Refuse(*at, "record.avro", errTorn, w)
+	}
+	for offset := int64(70); offset < 73; offset++ {
+		refuse(&Place{Topic: "invoices", Offset: offset})
+	}
+	w.apply(opUpdate, map[string]change.Value{"state": change.OfString("p")})
+	w.op.Discard("2", 71, Act{Who: "ada"}, w)
+	w.op.Discard("", 72, Act{Who: "ada"}, w)
+	w.counts(3, 3, 0)
+	n := len(w.rows)
+	for offset := int64(70); offset < 73; offset++ {
+		if v := w.redrive(offset, "", refuse); v.Kind != change.Drop || v.Reason != ReasonSettled {
+			t.Errorf("offset %d: %+v", offset, v)
+		}
+	}
+	if w.counts(3, 3, 0); len(w.rows) != n || len(w.settled) != 3 {
+		t.Errorf("%d rows after %d, settled %+v", len(w.rows), n, w.settled)
+	}
+	if v := w.redrive(73, "", refuse); v.Kind != change.Park {
+		t.Errorf("%+v", v)
+	}
+	w.counts(4, 3, 1)
+	// The topic was made anew: another record has the place.
+	at := Place{Topic: "invoices", Offset: 71, Timestamp: 5}
+	if v := w.op.Again(&at, "", Act{}, func() change.Verdict { return refuse(&at) }, w); v.Kind != change.Park {
+		t.Errorf("%+v", v)
+	}
+}
