@@ -116,6 +116,14 @@ func (r *records) letter(l change.Letter) (topic string, partitionKey, key, valu
 	return r.names.Letters, k, k, b, err
 }
 
+// settled publishes the last word about a letter.
+func (r *records) settled(out run.Emitter, l change.Letter) {
+	topic, partitionKey, key, value, err := r.letter(l)
+	if err == nil { // a letter without bytes always encodes
+		out.Emit(topic, partitionKey, key, value)
+	}
+}
+
 func clip(b []byte, most int) *[]byte {
 	if b == nil {
 		return nil

@@ -242,10 +242,7 @@ func (o *intakeOutput) Row(r *change.Row, stored []byte) {
 }
 
 func (o *intakeOutput) Settled(l change.Letter) {
-	topic, partitionKey, key, value, err := o.records.letter(l)
-	if err == nil { // a letter without bytes always encodes
-		o.out.Emit(topic, partitionKey, key, value)
-	}
+	o.records.settled(o.out, l)
 }
 
 func letterKey(l change.Letter) string {

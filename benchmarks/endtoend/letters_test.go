@@ -190,7 +190,7 @@ func TestLettersAreWorked(t *testing.T) {
 			t.Errorf("feed_health: %v", f)
 		}
 	}
-	if _, errs, exit := w.command("letters", "redrive", causes[0]["cause"], "--apply", redriven.Plan); exit != 2 || !strings.Contains(errs, "no open letter") {
+	if _, errs, exit := w.command("letters", "redrive", causes[0]["cause"], "--apply", redriven.Plan); exit != 2 || !strings.Contains(errs, "no open letter of") {
 		t.Errorf("the same plan once more: exit %d\n%s", exit, errs)
 	}
 

@@ -246,7 +246,7 @@ func (a *app) actOnLetters(ctx context.Context, verb, again string, c *choice, a
 		return a.clickhouseFailure(err)
 	}
 	if len(places) == 0 {
-		return a.nothingToDo("letters "+verb, "no open letter is meant by this", reach, agreed)
+		return a.nothingToDo("letters "+verb, "no open letter of a source's record is meant by this (a row without room in its document heals with its next image, or by syncline rebuild all)", reach, agreed)
 	}
 	x := &act{command: "letters " + verb, again: again, what: fmt.Sprintf(says, count(len(places), "open letter")), reach: reach}
 	if gone, err := a.gone(ctx, places); err != nil {

@@ -36,10 +36,13 @@ func Cause(message string) string {
 	return numbers.ReplaceAllString(message, "#")
 }
 
+// FingerprintBytes is how long a fingerprint is.
+const FingerprintBytes = 12
+
 // Fingerprint names the cause of a letter in twelve letters and digits.
 func Fingerprint(reason, topic, message string) string {
 	sum := sha256.Sum256([]byte(reason + "\x00" + topic + "\x00" + Cause(message)))
-	return hex.EncodeToString(sum[:6])
+	return hex.EncodeToString(sum[:FingerprintBytes/2])
 }
 
 // Limit is how many letters a feed may have among its last records before it
