@@ -45,8 +45,10 @@ func canAccept(s *intake.Source, column string) error {
 }
 
 // Obey implements [run.Obedient].
-func (t *intakeTask) Obey(i *run.Instruction, _ run.Emitter) change.Verdict {
+func (t *intakeTask) Obey(i *run.Instruction, out run.Emitter) change.Verdict {
 	switch i.Kind {
+	case KindDiscard:
+		return t.discard(i, out)
 	case KindAcceptGone:
 		column := string(i.Body)
 		if canAccept(t.src, column) != nil {

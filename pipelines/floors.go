@@ -23,7 +23,7 @@ func noticeInstruction(topic string, n intake.Notice) *run.Instruction {
 	if n.Kind == intake.NoticeCounted {
 		id += "/" + strconv.Itoa(int(n.Partition))
 	}
-	return &run.Instruction{ID: id, Kind: string(n.Kind), Hop: Intake, Topic: topic, Who: "syncline", When: n.Timestamp, Body: body}
+	return &run.Instruction{ID: id, Kind: string(n.Kind), Hop: Intake, Topic: topic, Who: ByPipelines, When: n.Timestamp, Body: body}
 }
 
 // noticeOf reads it back.

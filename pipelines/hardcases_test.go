@@ -294,4 +294,46 @@ func TestDocumentLimits(t *testing.T) {
 	if got := find(rows["invoice"], "1"); got["net"] != "null" || got["complete"] != "false" {
 		t.Errorf("net is %s, complete %s; a sum without two of its lines is none", got["net"], got["complete"])
 	}
+	letters := func(want string) {
+		t.Helper()
+		rows := w.rows(t)
+		open := 0
+		for _, l := range rows["letter"] {
+			if l["state"] == "open" {
+				open++
+			}
+			if l["entity"] != "invoice" || l["part"] != "line" || l["row_id"] == "null" || l["document_id"] != "1" {
+				t.Errorf("a letter is %v", l)
+			}
+		}
+		got := ""
+		for _, f := range rows["feed"] {
+			if f["topic"] == "erp.account_invoice_line" || strings.HasSuffix(f["topic"], ".account_invoice_line") {
+				got = "letters " + f["letters"] + " healed " + f["healed"]
+			}
+		}
+		if got = fmt.Sprintf("%s open %d", got, open); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	letters("letters 2 healed 0 open 2")
+	// Room is made: the next image of one row is taken, the other row goes.
+	kept := ""
+	for id := 1; id <= 5 && kept == ""; id++ {
+		if s := fmt.Sprint(id); s != rows["letter"][0]["row_id"] && s != rows["letter"][1]["row_id"] {
+			kept = s
+		}
+	}
+	for _, words := range []string{
+		"erp.account_invoice_line d id=" + kept,
+		"erp.account_invoice_line u id=" + rows["letter"][0]["row_id"] + " invoice=1 quantity=1 unit_price=2",
+		"erp.account_invoice_line d id=" + rows["letter"][1]["row_id"],
+	} {
+		tell(words)
+		w.run(t)
+	}
+	letters("letters 2 healed 2 open 0")
+	if got := find(w.rows(t)["invoice"], "1"); got["net"] != "4" || got["complete"] != "true" {
+		t.Errorf("net is %s, complete %s", got["net"], got["complete"])
+	}
 }

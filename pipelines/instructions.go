@@ -42,3 +42,7 @@ func (Instructions) DecodeInstruction(value []byte) (*run.Instruction, error) {
 	i := run.Instruction(stored)
 	return &i, nil
 }
+
+// ByPipelines is who gives the instructions that the pipelines give themselves;
+// people have an address (user@host).
+const ByPipelines = "syncline"

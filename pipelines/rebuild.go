@@ -16,6 +16,7 @@ import (
 
 	"syncline/pipelines/run"
 	"syncline/processors/account"
+	"syncline/processors/letters"
 	"syncline/schemas/canonical"
 	"syncline/schemas/change"
 )
@@ -399,7 +400,8 @@ func (r *Rebuild) heal(ctx context.Context, until map[int32]int64) error {
 		}
 		_, _, key, value, err := records.letter(change.Letter{
 			Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Timestamp: rec.Timestamp,
-			Hop: rec.Hop, Reason: rec.Reason, Message: rec.Message, Healed: true,
+			Hop: rec.Hop, Reason: rec.Reason, Message: rec.Message, Fingerprint: rec.Fingerprint, Attempts: rec.Attempts, State: letters.Healed,
+			Subject: change.Subject{System: rec.System, Entity: rec.Entity, Part: rec.Part, ID: text(rec.RowID), Document: text(rec.DocumentID)},
 		})
 		healed[string(key)] = run.Message{Topic: m.Topic, Partition: m.Partition, Key: key, Value: value}
 		return err
@@ -412,6 +414,13 @@ func (r *Rebuild) heal(ctx context.Context, until map[int32]int64) error {
 	}
 	r.Say("letters that are healed by this: %d", len(healed))
 	return nil
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 // seedPartitions are the account tasks that may publish a record's entity: the

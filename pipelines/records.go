@@ -9,6 +9,7 @@ import (
 
 	"syncline/pipelines/run"
 	"syncline/processors/account"
+	"syncline/processors/letters"
 	"syncline/schemas/avsc"
 	"syncline/schemas/canonical"
 	"syncline/schemas/change"
@@ -85,26 +86,58 @@ func (r *records) feed(out run.Emitter, f *canonical.FeedRecord) error {
 	return nil
 }
 
-// maxLetterBytes bounds what a letter quotes of its record: the record itself
-// stays in its topic, under the letter's place.
-const maxLetterBytes = 256 << 10
+// A letter keeps its whole record, unless that is above the size limit: of such a
+// one it quotes the beginning, and the record itself stays in its topic, under the
+// letter's place.
+const (
+	maxLetterBytes = 1 << 20 // what the letters topic takes
+	maxQuotedBytes = 256 << 10
+)
 
 func (r *records) letter(l change.Letter) (topic string, partitionKey, key, value []byte, err error) {
+	most := maxLetterBytes
+	if len(l.Key)+len(l.Value) > most {
+		most = maxQuotedBytes
+	}
+	if l.State == "" {
+		l.State = letters.Open
+	}
+	if l.Fingerprint == "" {
+		l.Fingerprint = letters.Fingerprint(l.Reason, l.Topic, l.Message)
+	}
 	rec := &canonical.LetterRecord{
 		Topic: l.Topic, Partition: l.Partition, Offset: l.Offset, Timestamp: l.Timestamp,
-		Hop: l.Hop, Reason: l.Reason, Message: l.Message, Healed: l.Healed, Key: clip(l.Key), Value: clip(l.Value),
+		Hop: l.Hop, Reason: l.Reason, Message: l.Message, Healed: l.State != letters.Open, Key: clip(l.Key, most), Value: clip(l.Value, most),
+		Fingerprint: l.Fingerprint, State: l.State, Attempts: max(l.Attempts, 1), System: l.System, Entity: l.Entity, Part: l.Part,
+		RowID: known(l.ID), DocumentID: known(l.Document), Who: known(l.Who), Why: known(l.Why), Instruction: known(l.Instruction),
 	}
 	k := []byte(letterKey(l))
 	b, err := r.encode(recordLetter, rec)
 	return r.names.Letters, k, k, b, err
 }
 
-func clip(b []byte) *[]byte {
+// settled publishes the last word about a letter.
+func (r *records) settled(out run.Emitter, l change.Letter) {
+	topic, partitionKey, key, value, err := r.letter(l)
+	if err == nil { // a letter without bytes always encodes
+		out.Emit(topic, partitionKey, key, value)
+	}
+}
+
+func clip(b []byte, most int) *[]byte {
 	if b == nil {
 		return nil
 	}
-	b = b[:min(len(b), maxLetterBytes)]
+	b = b[:min(len(b), most)]
 	return &b
+}
+
+// known is nil for a text that is not known.
+func known(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }
 
 // Letters encodes the dead letters that the engine writes.

@@ -12,6 +12,7 @@ import (
 	"syncline/pipelines"
 	"syncline/pipelines/catalog"
 	"syncline/pipelines/run"
+	"syncline/processors/letters"
 )
 
 // The tables of the company that the tests of schemas need.
@@ -50,6 +51,17 @@ func deal(id int, more ...any) map[string]any {
 // sales is a company's CRM, of which a test writes the deals' schema.
 func sales(t *testing.T, spoil func(string) string, columns map[string]string) (*world, *wire, *bytes.Buffer) {
 	t.Helper()
+	return salesOf(t, spoil, columns, letters.Limit{})
+}
+
+// salesWithin stops a feed at a limit of letters.
+func salesWithin(t *testing.T, limit letters.Limit) (*world, *wire, *bytes.Buffer) {
+	t.Helper()
+	return salesOf(t, asItIs, dealColumns(), limit)
+}
+
+func salesOf(t *testing.T, spoil func(string) string, columns map[string]string, limit letters.Limit) (*world, *wire, *bytes.Buffer) {
+	t.Helper()
 	text, err := os.ReadFile("catalog/company.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +74,7 @@ func sales(t *testing.T, spoil func(string) string, columns map[string]string) (
 	deals := newWire(t, w, dealsTopic, []string{"deal_id"}, columns)
 	customers := newWire(t, w, customersTopic, []string{"customer_id"}, map[string]string{"customer_id": `"long"`, "display_name": `"string"`, "inserted_at": timeType, "touched_at": timeType})
 	var log bytes.Buffer
-	w.spine, err = pipelines.Build(t.Context(), pipelines.Config{Catalog: c, Schemas: w.schemas, Log: slog.New(slog.NewTextHandler(&log, nil)), UnknownSchemaWait: 10 * time.Second})
+	w.spine, err = pipelines.Build(t.Context(), pipelines.Config{Catalog: c, Schemas: w.schemas, Log: slog.New(slog.NewTextHandler(&log, nil)), UnknownSchemaWait: 10 * time.Second, LetterLimit: limit})
 	if err != nil {
 		t.Fatal(err)
 	}

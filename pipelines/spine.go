@@ -12,6 +12,7 @@ import (
 	"syncline/processors/account"
 	"syncline/processors/document"
 	"syncline/processors/intake"
+	"syncline/processors/letters"
 	"syncline/processors/party"
 	"syncline/schemas/registry"
 )
@@ -23,6 +24,8 @@ type Schemas interface {
 	Register(ctx context.Context, subject, schema string) (int, error)
 	Latest(ctx context.Context, subject string) (registry.Version, error)
 	Later(ctx context.Context, subject string, id int) ([]string, error)
+	// AskAnew forgets which ids were not there.
+	AskAnew()
 }
 
 // Config is what the spine is built from.
@@ -36,8 +39,11 @@ type Config struct {
 	UnknownSchemaWait time.Duration
 	// MaxRecordBytes bounds key and value of a source record; default 1 MiB.
 	MaxRecordBytes int
-	Limits         document.Limits
-	Log            *slog.Logger
+	// LetterLimit is how many letters a feed may have among its last records before
+	// it stops; the zero value is no limit.
+	LetterLimit letters.Limit
+	Limits      document.Limits
+	Log         *slog.Logger
 }
 
 // Spine is the topology, ready to run on Kafka or in memory.

@@ -23,6 +23,9 @@ const (
 	reasonAvro          = "record.avro"
 )
 
+// reasonTooManyLetters is why a feed stops of which too much becomes letters.
+const reasonTooManyLetters = "letters.limit"
+
 // intakeTask decodes source records for the intake operator.
 type intakeTask struct {
 	config     *Config
@@ -35,6 +38,12 @@ type intakeTask struct {
 	gone   []string // mapped columns that may be missing
 	gaveUp []int    // ids that were waited for in vain
 	output intakeOutput
+	// The instruction whose records are read again, and their rows.
+	againOf   *run.Instruction
+	againRows map[int64]string
+
+	flood error // too many records became letters: the task stops before the next
+	anew  bool  // it has not taken a record since it began or began anew
 }
 
 // side is how a record's key or value is decoded.
@@ -58,26 +67,46 @@ func newIntakeTask(c *Config, src *intake.Source, plans *plans, records *records
 }
 
 func (t *intakeTask) Process(m *run.Message, out run.Emitter) change.Verdict {
-	at := intake.Place{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp}
+	if t.flood != nil {
+		return change.Stopped(reasonTooManyLetters, fmt.Errorf("%w; `syncline letters list --topic %s` tells the causes. Mend them and start the pipelines again, or have the feed try once more: syncline feeds skip %s %d %d",
+			t.flood, m.Topic, m.Topic, m.Partition, m.Offset))
+	}
 	t.output.out = out
+	at := intake.Place{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp}
+	v := t.apply(m, &at)
+	switch {
+	case v.Kind == change.Park:
+		// It stops before the next record: this one has its letter. After a start the
+		// first record is always tried, for its cause may have been mended.
+		t.flood = t.op.Flooded(t.config.LetterLimit)
+	case t.anew && v.Kind != change.Wait && t.op.Flooded(t.config.LetterLimit) != nil:
+		t.op.Forgive()
+	}
+	t.anew = t.anew && v.Kind == change.Wait
+	return v
+}
+
+// apply applies one record, read for the first time or again, and fills in what
+// its key says of at.
+func (t *intakeTask) apply(m *run.Message, at *intake.Place) change.Verdict {
 	// The key first: whatever the value is, the letter is then its row's. What is
 	// wrong with the key counts only once the value turns out to be a row's.
 	if at.Key, at.Fault = t.readKey(m); at.Fault.Kind == change.Wait {
 		return at.Fault
 	}
 	if size := len(m.Key) + len(m.Value); size > t.config.MaxRecordBytes {
-		return t.op.Refuse(at, intake.ReasonTooLarge, fmt.Errorf("the record has %d bytes, the limit is %d: raise max_record_bytes if this is real data", size, t.config.MaxRecordBytes), &t.output)
+		return t.op.Refuse(*at, intake.ReasonTooLarge, fmt.Errorf("the record has %d bytes, the limit is %d: raise max_record_bytes if this is real data", size, t.config.MaxRecordBytes), &t.output)
 	}
 	if m.Value == nil {
-		return t.op.Tombstone(at, &t.output)
+		return t.op.Tombstone(*at, &t.output)
 	}
 	switch v := t.decode(m, m.Value, &t.value); v.Kind {
 	case change.Pass:
-		return t.op.Apply(at, t.value.out, &t.output)
+		return t.op.Apply(*at, t.value.out, &t.output)
 	case change.Drop:
-		return t.op.PassBy(at)
+		return t.op.PassBy(*at)
 	case change.Park:
-		return t.op.Refuse(at, v.Reason, v.Err, &t.output)
+		return t.op.Refuse(*at, v.Reason, v.Err, &t.output)
 	default:
 		return v
 	}
@@ -141,15 +170,15 @@ func (t *intakeTask) find(m *run.Message, id int, s *side) (*projection.Plan, ch
 		}
 		return plan, change.Verdict{}
 	case errors.Is(err, registry.ErrUnknownID):
-		if slices.Contains(t.gaveUp, id) {
-			return nil, change.Parked(reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared yet: %w", id, err))
+		if !slices.Contains(t.gaveUp, id) {
+			if m.Waited < t.config.UnknownSchemaWait {
+				return nil, change.Waiting(reasonUnknownSchema, err)
+			}
+			t.op.GiveUp(id)
+			t.gaveUp = append(t.gaveUp, id)
 		}
-		if m.Waited < t.config.UnknownSchemaWait {
-			return nil, change.Waiting(reasonUnknownSchema, err)
-		}
-		t.op.GiveUp(id)
-		t.gaveUp = append(t.gaveUp, id)
-		return nil, change.Parked(reasonUnknownSchema, fmt.Errorf("schema id %d has not appeared in %s: %w", id, t.config.UnknownSchemaWait, err))
+		// One text, and so one cause, for the record that has waited and those behind it.
+		return nil, change.Parked(reasonUnknownSchema, fmt.Errorf("schema id %d was waited for in vain, %s: %w", id, t.config.UnknownSchemaWait, err))
 	case errors.Is(err, registry.ErrUnreachable):
 		return nil, change.Waiting(reasonNoRegistry, err)
 	default:
@@ -190,6 +219,7 @@ func (t *intakeTask) Advance(budget int, out run.Emitter) (bool, error) {
 
 func (t *intakeTask) Reset() {
 	t.op.Reset()
+	t.flood, t.anew = nil, true
 	t.readSchemas()
 }
 
@@ -211,11 +241,8 @@ func (o *intakeOutput) Row(r *change.Row, stored []byte) {
 	o.out.Emit(o.records.names.Rows, doc, doc, stored)
 }
 
-func (o *intakeOutput) Healed(l change.Letter) {
-	topic, partitionKey, key, value, err := o.records.letter(l)
-	if err == nil { // a letter without bytes always encodes
-		o.out.Emit(topic, partitionKey, key, value)
-	}
+func (o *intakeOutput) Settled(l change.Letter) {
+	o.records.settled(o.out, l)
 }
 
 func letterKey(l change.Letter) string {

@@ -26,17 +26,18 @@ func (t *documentTask) Process(m *run.Message, _ run.Emitter) change.Verdict {
 	if err != nil {
 		return change.Stopped(reasonCorrupt, err)
 	}
-	return t.op.Apply(&row, m.Value)
+	return t.op.Apply(&row, m.Value, document.Place{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp})
 }
 
 func (t *documentTask) Flush(out run.Emitter) error {
-	if err := t.op.Flush(documentOutput{out: out, topic: t.records.names.Documents}); err != nil {
+	if err := t.op.Flush(documentOutput{out: out, topic: t.records.names.Documents, records: t.records}); err != nil {
 		return err
 	}
 	for _, w := range t.op.Waits() {
 		f := &canonical.FeedRecord{
 			Topic: w.Topic, Hop: HopDocument, Partition: t.partition, Version: w.Version, Waiting: w.Rows, WaitingSince: nil,
-			Received: 0, Repeated: 0, Stale: 0, Letters: 0, Healed: 0, Unavailable: 0, OutOfSnapshot: 0, Tombstones: 0, LastEventAt: nil, LastSeenAt: nil, Swept: 0, SweepHeld: 0, Unplaced: 0, // intake's
+			Letters: w.Letters, Healed: w.Healed,
+			Received: 0, Repeated: 0, Stale: 0, Unavailable: 0, OutOfSnapshot: 0, Tombstones: 0, LastEventAt: nil, LastSeenAt: nil, Swept: 0, SweepHeld: 0, Unplaced: 0, // intake's
 		}
 		if w.Since > 0 {
 			f.WaitingSince = &w.Since
@@ -52,9 +53,12 @@ func (t *documentTask) Advance(int, run.Emitter) (bool, error) { return false, n
 func (t *documentTask) Reset()                                 { t.op.Reset() }
 
 type documentOutput struct {
-	out   run.Emitter
-	topic string
+	out     run.Emitter
+	topic   string
+	records *records
 }
+
+func (o documentOutput) Settled(l change.Letter) { o.records.settled(o.out, l) }
 
 func (o documentOutput) Document(h change.DocumentHead, stored []byte) {
 	by := documentPartition(h)
@@ -136,7 +140,7 @@ func (t *accountTask) Advance(budget int, out run.Emitter) (bool, error) {
 	}
 	i := run.Instruction{
 		ID:   fmt.Sprintf("%s/%d/%d", kindDone, t.records.names.Generation, t.partition),
-		Kind: kindDone, Hop: rebuildHop, Who: HopAccount, Body: strconv.AppendInt(nil, int64(t.records.names.Generation), 10),
+		Kind: kindDone, Hop: rebuildHop, Who: ByPipelines, Body: strconv.AppendInt(nil, int64(t.records.names.Generation), 10),
 	}
 	value, err := Instructions{}.EncodeInstruction(&i)
 	if err != nil {

@@ -78,7 +78,8 @@ type expectation struct {
 	Never    [][]map[string]any `yaml:"never"`
 	Unsure   []string           `yaml:"unsure"`
 	Command  []string           `yaml:"command"`
-	Exit     any                `yaml:"exit"` // a number, or a list of them
+	Apply    bool               `yaml:"apply"` // give the command again with the hash of the plan that it shows
+	Exit     any                `yaml:"exit"`  // a number, or a list of them
 	Contains []string           `yaml:"contains"`
 	Lacks    []string           `yaml:"lacks"`
 	Log      []string           `yaml:"log"`

@@ -179,6 +179,13 @@ func (t *teller) checkCommand(ctx context.Context, e *expectation) error {
 	if err != nil {
 		return err
 	}
+	if e.Apply && exit == 0 {
+		if shown := planShown.FindStringSubmatch(stdout); shown != nil {
+			if stdout, stderr, exit, err = t.p.call(ctx, append(slices.Clone(e.Command), "--apply", shown[1])...); err != nil {
+				return err
+			}
+		}
+	}
 	said := stdout + stderr
 	told := fmt.Sprintf("`syncline %s` gave exit code %d: %q", strings.Join(e.Command, " "), exit, said[:min(len(said), showBytes)])
 	if codes, ok := e.Exit.([]any); ok && !slices.ContainsFunc(codes, func(c any) bool { return fmt.Sprint(c) == fmt.Sprint(exit) }) ||
@@ -198,6 +205,9 @@ func (t *teller) checkCommand(ctx context.Context, e *expectation) error {
 	}
 	return nil
 }
+
+// planShown is how a command that acts says the way on.
+var planShown = regexp.MustCompile(`--apply ([0-9a-f]{12})`)
 
 func tidyAll(rows []map[string]any) []map[string]string {
 	out := make([]map[string]string, len(rows))

@@ -40,7 +40,11 @@ func (a *app) asks() bool {
 		return false
 	}
 	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	nobody, err := os.Stat(os.DevNull) // standard input may be it, under its own name
+	return err != nil || !os.SameFile(info, nobody)
 }
 
 // whoever names who runs the command, for the record.

@@ -3,7 +3,9 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -34,9 +36,23 @@ func TestNothingIsDoneUnagreed(t *testing.T) {
 	}
 }
 
+// Nobody is asked who cannot answer: an act that is given by a program shows its
+// plan and the hash.
+func TestNobodyIsAskedBehindDevNull(t *testing.T) {
+	fd, err := syscall.Open(os.DevNull, syscall.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdin := os.NewFile(uintptr(fd), "/dev/stdin") //nolint:gosec // not negative
+	defer stdin.Close()
+	if a := (&app{printer: &printer{}, in: stdin}); a.asks() {
+		t.Error("somebody is asked")
+	}
+}
+
 // The commands that messages name as the way on are there.
 func TestCommandsThatMessagesName(t *testing.T) {
-	for _, line := range []string{"feeds skip t 0 7", "feeds accept t", "feeds sweep t", "rebuild all", "rebuild order", "doctor", "connect-info", "up", "verify"} {
+	for _, line := range []string{"feeds skip t 0 7", "feeds accept t", "feeds sweep t", "letters list", "letters redrive x", "letters discard x", "replay t", "instructions list", "rebuild all", "rebuild order", "doctor", "connect-info", "up", "verify"} {
 		words := strings.Fields(line)
 		c, _, err := (&app{printer: &printer{}}).root().Find(words)
 		if err != nil || !strings.HasPrefix(line, strings.TrimPrefix(c.CommandPath(), "syncline ")) || c.CommandPath() == "syncline" {

@@ -182,7 +182,7 @@ var demoQueries = []struct{ name, title, sql string }{
 	{"kpis", "KPIs, the last days (durations in hours)", `SELECT day, metric, count, approximate, open, round(p50 / 3600, 2) AS p50_h, round(p90 / 3600, 2) AS p90_h, round(p99 / 3600, 2) AS p99_h
 		FROM kpi_daily WHERE count > 0 ORDER BY day DESC, metric LIMIT 8`},
 	{"feeds", "Feeds: what was dropped, and why", `SELECT topic, received, repeated, stale, waiting, letters FROM feed_health WHERE repeated + stale + waiting + letters > 0 ORDER BY topic`},
-	{"letters", "Letters: records that could not be processed", `SELECT reason, count() AS letters, min(topic) AS for_example, substring(min(message), 1, 70) AS message FROM letters GROUP BY reason ORDER BY letters DESC`},
+	{"letters", "Letters: records that could not be processed", `SELECT reason, count() AS letters, min(topic) AS for_example, substring(min(message), 1, 70) AS message FROM letters WHERE state = 'open' GROUP BY reason ORDER BY letters DESC`},
 }
 
 func (a *app) demoTables(ctx context.Context) (map[string]Table, error) {

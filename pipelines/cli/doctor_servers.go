@@ -153,20 +153,23 @@ func (a *app) checkSpace(ctx context.Context, conn driver.Conn) (out []Finding) 
 
 // checkLetters counts the open letters by cause, the most frequent first.
 func (a *app) checkLetters(ctx context.Context, conn driver.Conn) (out []Finding) {
-	rows, err := conn.Query(ctx, "SELECT reason, topic, count(), any(message) FROM "+a.settings.Database+".letters GROUP BY reason, topic ORDER BY count() DESC, reason, topic LIMIT 20")
+	rows, err := conn.Query(ctx, "SELECT reason, topic, count(), any(message), fingerprint FROM "+a.settings.Database+".letters WHERE state = 'open' GROUP BY reason, topic, fingerprint ORDER BY count() DESC, reason, topic LIMIT 20")
 	if err != nil {
 		return []Finding{{Check: "letters", OK: true, Warning: true, Found: "cannot be told: " + root(err).Error(), Fix: "run the pipelines once: they make the views"}}
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var reason, topic, message string
+		var reason, topic, message, cause string
 		var n uint64
-		if err := rows.Scan(&reason, &topic, &n, &message); err != nil {
+		if err := rows.Scan(&reason, &topic, &n, &message, &cause); err != nil {
 			return append(out, Finding{Check: "letters", OK: true, Warning: true, Found: "cannot be read: " + err.Error()})
+		}
+		if cause == "" { // of an early version
+			cause = "--topic " + topic
 		}
 		out = append(out, Finding{
 			Check: "letters " + reason, OK: true, Warning: true, Found: fmt.Sprintf("%d of %s, for example: %s", n, topic, clipped(message, 200)),
-			Fix: "mend what the example names: the next good change of the row heals its letter",
+			Fix: "mend what the example names: the next good change of the row heals its letter; or have them read again: syncline letters redrive " + cause,
 		})
 	}
 	if err := rows.Err(); err != nil {

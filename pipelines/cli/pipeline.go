@@ -18,6 +18,7 @@ import (
 	"syncline/pipelines"
 	"syncline/pipelines/catalog"
 	"syncline/pipelines/run"
+	"syncline/processors/letters"
 	"syncline/schemas/registry"
 	"syncline/sinks/clickhouse"
 )
@@ -249,6 +250,7 @@ func (a *app) buildSpine(ctx context.Context, cat *catalog.Catalog, schemas *reg
 		spine, err = pipelines.Build(ctx, pipelines.Config{
 			Catalog: cat, Schemas: schemas, Names: names, Partitions: int32(a.settings.Partitions), //nolint:gosec // validated
 			UnknownSchemaWait: a.settings.UnknownSchemaWait, MaxRecordBytes: a.settings.MaxRecordBytes, Log: a.log,
+			LetterLimit: letters.Limit{Count: a.settings.LetterLimit, Percent: a.settings.LetterPercent},
 		})
 		if err != nil && !errors.Is(err, registry.ErrUnreachable) && !errors.Is(err, registry.ErrRejected) {
 			return classify(err)

@@ -97,8 +97,8 @@ func (a *app) clickhouse() (driver.Conn, error) {
 }
 
 // query returns at most most rows as text; cut says that there were more.
-func query(ctx context.Context, conn driver.Conn, sql string, most int) (t Table, cut bool, err error) {
-	rows, err := conn.Query(ctx, sql)
+func query(ctx context.Context, conn driver.Conn, sql string, most int, args ...any) (t Table, cut bool, err error) {
+	rows, err := conn.Query(ctx, sql, args...)
 	if err != nil {
 		return t, false, err
 	}

@@ -122,7 +122,7 @@ func (a *app) root() *cobra.Command {
 		a.demoCommand(), a.upCommand(), a.runCommand(), a.doctorCommand(),
 		a.queryCommand(),
 		a.connectInfoCommand(),
-		a.verifyCommand(),
+		a.verifyCommand(), a.instructionsCommand(), a.lettersCommand(), a.replayCommand(),
 		a.rebuildCommand(),
 		a.loadCommand(), a.generateCommand(), a.catalogCommand(), a.registryCommand(), a.feedsCommand(),
 	)

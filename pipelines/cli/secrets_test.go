@@ -28,10 +28,12 @@ func leaves(dir string) map[string][][]string {
 		"catalog lint": {{"catalog", "lint", "--against-registry"}}, "catalog schema": {{"catalog", "schema"}},
 		"registry subjects": {{"registry", "subjects"}}, "registry show": {{"registry", "show", "1"}}, "registry check": {{"registry", "check", "a", schema}},
 		"feeds accept": {{"feeds", "accept", "cdc.crm.public.party_party", "--column-gone", "name"}},
-		"feeds sweep":  {{"feeds", "sweep", "cdc.crm.public.party_party"}, {"feeds", "sweep", "cdc.crm.public.party_party", "--apply"}},
+		"feeds sweep":  {{"feeds", "sweep", "cdc.crm.public.party_party"}, {"feeds", "sweep", "cdc.crm.public.party_party", "--apply", "0a1b2c"}},
 		"feeds skip":   {{"feeds", "skip", "cdc.crm.public.party_party", "0", "0"}},
 		"rebuild":      {{"rebuild", "all"}, {"rebuild", "order"}},
-		"help":         {{"help"}, {"help", "run"}}, "completion bash": nil, "completion zsh": nil, "completion fish": nil, "completion powershell": nil,
+		"letters list": {{"letters", "list"}}, "letters show": {{"letters", "show"}}, "letters redrive": {{"letters", "redrive", "--all"}}, "letters discard": {{"letters", "discard", "--all"}},
+		"replay": {{"replay", "cdc.crm.public.party_party"}}, "instructions list": {{"instructions", "list"}},
+		"help": {{"help"}, {"help", "run"}}, "completion bash": nil, "completion zsh": nil, "completion fish": nil, "completion powershell": nil,
 	}
 }
 

@@ -60,6 +60,8 @@ type Settings struct {
 	UnknownSchemaWait  time.Duration `koanf:"unknown_schema_wait" help:"how long a record waits for its schema id to appear"`
 	SweepWait          time.Duration `koanf:"sweep_wait" help:"how long rows of a full snapshot may be on their way when its closing row is there, before rows that it lacks are deleted"`
 	MaxRecordBytes     int           `koanf:"max_record_bytes" help:"largest source record, key and value; larger ones become letters"`
+	LetterLimit        int           `koanf:"letter_limit" help:"letters among the last 10,000 records of a partition at which its feed stops, if they are letter_percent of them too; 0 for no limit"`
+	LetterPercent      int           `koanf:"letter_percent" help:"share of letters among them from which letter_limit counts"`
 	CommitCeiling      time.Duration `koanf:"commit_ceiling" help:"longest transaction"`
 	FlushInterval      time.Duration `koanf:"flush_interval" help:"longest time a row waits before it is written to ClickHouse"`
 	PurgeInterval      time.Duration `koanf:"purge_interval" help:"how often records that were read are deleted from Syncline's own queues"`
@@ -71,7 +73,7 @@ func defaults() Settings {
 	return Settings{
 		Brokers: []string{"127.0.0.1:9092"}, RegistryURL: "http://127.0.0.1:8081", ClickHouse: "127.0.0.1:8123",
 		Database: "syncline", Catalog: "tryton", DataDir: defaultDataDir(), Prefix: "syncline", Partitions: 4, Replication: -1,
-		UnknownSchemaWait: time.Minute, SweepWait: 10 * time.Second, MaxRecordBytes: 1 << 20, CommitCeiling: 100 * time.Millisecond,
+		UnknownSchemaWait: time.Minute, SweepWait: 10 * time.Second, MaxRecordBytes: 1 << 20, LetterLimit: 1000, LetterPercent: 20, CommitCeiling: 100 * time.Millisecond,
 		FlushInterval: 500 * time.Millisecond, PurgeInterval: 30 * time.Second, Compression: "lz4", LogLevel: "warn",
 	}
 }
@@ -242,6 +244,8 @@ func (s *Settings) validate() error {
 		check(s.Partitions >= 1 && s.Partitions <= 1024, "partitions", "must be 1 to 1024"),
 		check(s.Slot >= 0, "slot", "must not be negative"),
 		check(s.MaxRecordBytes >= 1024 && s.MaxRecordBytes <= 64<<20, "max_record_bytes", "must be 1 KiB to 64 MiB"),
+		check(s.LetterLimit >= 0 && s.LetterLimit <= 10_000, "letter_limit", "must be 0 to 10000"),
+		check(s.LetterPercent >= 0 && s.LetterPercent <= 100, "letter_percent", "must be 0 to 100"),
 		check(s.CommitCeiling >= time.Millisecond && s.CommitCeiling <= 5*time.Second, "commit_ceiling", "must be 1ms to 5s"),
 		check(s.FlushInterval >= 10*time.Millisecond && s.FlushInterval <= time.Minute, "flush_interval", "must be 10ms to 1m"),
 		check(s.PurgeInterval >= 100*time.Millisecond && s.PurgeInterval <= time.Hour, "purge_interval", "must be 100ms to 1h"),

@@ -21,7 +21,7 @@ func TestUpTakesOrRefusesEachSetting(t *testing.T) {
 		switch reflect.Zero(types.Field(i).Type).Interface().(type) {
 		case int:
 			value = "2048"
-			if key == "partitions" || key == "slot" || key == "replication" {
+			if slices.Contains([]string{"partitions", "slot", "replication", "letter_percent"}, key) {
 				value = "3"
 			}
 		case time.Duration:

@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) feedsSkipCommand() *cobra.Command {
-	var apply, why string
+	var agreed consent
 	c := &cobra.Command{
 		Use: "skip TOPIC PARTITION OFFSET", Short: "Let a stopped task go on at another offset", Args: cobra.ExactArgs(3),
 		Long: `A task stops where records are gone that it has not read, where its topic was
@@ -38,11 +38,10 @@ Without --apply it shows what it would do and asks on a terminal.`,
 			if err := a.followPlatform(); err != nil {
 				return err
 			}
-			return a.skip(cmd.Context(), skipPlan{Topic: args[0], Partition: int32(partition), To: offset}, apply, why)
+			return a.skip(cmd.Context(), skipPlan{Topic: args[0], Partition: int32(partition), To: offset}, agreed)
 		},
 	}
-	c.Flags().StringVar(&apply, "apply", "", "hash of the plan that was shown: carry it out without asking")
-	c.Flags().StringVar(&why, "why", "", "the reason, kept with the instruction")
+	agreed.add(c.Flags())
 	return c
 }
 
@@ -70,7 +69,7 @@ func (p *skipPlan) String() string {
 		p.Topic, p.Partition, p.To, max(p.From, 0), p.Start, p.End, count(int(p.Unread), "record"), count(int(p.Again), "record"))
 }
 
-func (a *app) skip(ctx context.Context, p skipPlan, apply, why string) error {
+func (a *app) skip(ctx context.Context, p skipPlan, agreed consent) error {
 	engine, names := a.working(ctx)
 	for hop, topics := range names.Readers(a.sourceTopics()) {
 		if slices.Contains(topics, p.Topic) {
@@ -95,10 +94,10 @@ func (a *app) skip(ctx context.Context, p skipPlan, apply, why string) error {
 	p.Unread, p.Again = max(p.To-from, 0), max(min(from, p.End)-p.To, 0)
 	const command = "feeds skip"
 	again := fmt.Sprintf("syncline feeds skip %s %d %d", p.Topic, p.Partition, p.To)
-	if agreed, err := a.agree(command, again, p.String(), p.hash(), apply, &p, Table{}); !agreed {
+	if yes, err := a.agree(command, again, p.String(), p.hash(), agreed.apply, &p, Table{}); !yes {
 		return err
 	}
-	i := run.Instruction{Kind: run.KindSkip, Hop: p.Hop, Topic: p.Topic, At: map[int32]int64{p.Partition: p.To}, Who: whoever(), Why: why, Plan: p.hash()}
+	i := run.Instruction{Kind: run.KindSkip, Hop: p.Hop, Topic: p.Topic, At: map[int32]int64{p.Partition: p.To}, Who: whoever(), Why: agreed.why, Plan: p.hash()}
 	if i, err = run.Instruct(ctx, a.engine(), i); err != nil {
 		return environment("feeds.skip", "is the broker up? see `syncline doctor`", "%w", err)
 	}

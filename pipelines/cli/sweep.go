@@ -2,7 +2,7 @@ package cli
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -31,27 +31,28 @@ func (a *app) sweeps(hops *hopRunner) *pipelines.Sweeps {
 }
 
 func (a *app) feedsSweepCommand() *cobra.Command {
-	var apply bool
-	var why string
+	var agreed consent
 	c := &cobra.Command{
-		Use: "sweep TOPIC [--apply]", Short: "Show what a full snapshot did not have, and delete it", Args: cobra.ExactArgs(1),
+		Use: "sweep TOPIC", Short: "Show what a full snapshot did not have, and delete it", Args: cobra.ExactArgs(1),
 		Long: `Rows that a full snapshot does not have were deleted while nobody listened, and go
 by themselves. Where they are more than three rows and more than a twentieth of
 the table, or where a record of the snapshot cannot be read, they stay until you
-say that it is right. Without --apply this only shows them.`,
+say that it is right.
+
+Without --apply it shows what it would do and asks on a terminal.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.followPlatform(); err != nil {
 				return err
 			}
-			return a.sweep(cmd.Context(), args[0], apply, why)
+			return a.sweep(cmd.Context(), args[0], agreed)
 		},
 	}
-	c.Flags().BoolVar(&apply, "apply", false, "delete them")
-	c.Flags().StringVar(&why, "why", "", "the reason, kept with the instruction")
+	agreed.add(c.Flags())
 	return c
 }
 
-func (a *app) sweep(ctx context.Context, topic string, apply bool, why string) error {
+func (a *app) sweep(ctx context.Context, topic string, agreed consent) error {
+	const command = "feeds sweep"
 	said, err := run.Instructions(ctx, a.engine())
 	if err != nil {
 		return environment("feeds.sweep", "is the broker up? see `syncline doctor`", "%w", err)
@@ -60,19 +61,13 @@ func (a *app) sweep(ctx context.Context, topic string, apply bool, why string) e
 		if h.Topic != topic {
 			continue
 		}
-		told := map[string]any{"topic": topic, "position": h.Position, "rows": h.Rows, "missing": h.Below, "blind": h.Blind, "applied": apply}
-		if !apply {
-			return a.answer("feeds sweep", h.String()+"; `--apply` deletes them", told)
-		}
-		i := h.Apply()
-		i.Who, i.Why = whoever(), why
-		if i, err = run.Instruct(ctx, a.engine(), i); err != nil {
-			return environment("feeds.sweep", "is the broker up? see `syncline doctor`", "%w", err)
-		}
-		told["instruction"] = i.ID
-		return a.answer("feeds sweep", h.String()+"; they are being deleted", told)
+		return a.carryOut(ctx, &act{
+			command: command, again: "syncline feeds sweep " + topic,
+			what: h.String() + ": these rows are deleted", orders: []run.Instruction{h.Apply()},
+			reach: Table{Columns: []string{"topic", "position", "rows", "missing"}, Rows: [][]string{{h.Topic, h.Position, strconv.FormatInt(h.Rows, 10), strconv.FormatInt(h.Below, 10)}}},
+		}, agreed)
 	}
-	return a.answer("feeds sweep", fmt.Sprintf("nothing is held of %s", topic), map[string]any{"topic": topic, "missing": 0, "applied": false})
+	return a.nothingToDo(command, "nothing is held of "+topic, Table{}, agreed)
 }
 
 // checkSweeps tells what sweeps wait for a person.
@@ -84,7 +79,7 @@ func (a *app) checkSweeps(ctx context.Context) (out []Finding) {
 	for _, h := range pipelines.Held(said) {
 		out = append(out, Finding{
 			Check: "sweep " + h.Topic, OK: true, Warning: true, Found: h.String(),
-			Fix: "if the snapshot was whole: syncline feeds sweep " + h.Topic + " --apply",
+			Fix: "if the snapshot was whole: syncline feeds sweep " + h.Topic,
 		})
 	}
 	return out

@@ -190,7 +190,7 @@ func (d *Driver) Step() error {
 			return err
 		}
 		input := t.next < len(d.topics[t.topic][t.part]) && t.waiting < maxWaits
-		if t.stopped == nil && (input || t.more || t.obedience.due <= int64(t.next)) {
+		if t.stopped == nil && (input || t.more || t.obedience.due <= int64(t.next) || t.obedience.nextAgain() != nil) {
 			ready = append(ready, t)
 		}
 	}
@@ -222,6 +222,14 @@ func (d *Driver) make(t *driven) error {
 	}
 	t.task = task
 	return nil
+}
+
+// Restart makes every task anew, also those that have stopped, as a new process
+// would.
+func (d *Driver) Restart() {
+	for _, t := range d.tasks {
+		t.task, t.stopped, t.waiting = nil, nil, 0
+	}
 }
 
 // look has a task take in what was said; skips are done at once.
@@ -257,6 +265,37 @@ func (d *Driver) obey(t *driven, at int64, out *emissions) bool {
 		t.stopped = err
 	}
 	return err == nil
+}
+
+// again has a task take records once more.
+func (d *Driver) again(t *driven, out *emissions) error {
+	duty := t.obedience.nextAgain()
+	if duty == nil || t.stopped != nil {
+		return nil
+	}
+	rereader, ok := t.task.(Rereader)
+	if !ok {
+		duty.again = false
+		t.obedience.reckon()
+		return nil
+	}
+	for _, r := range duty.ranges(t.part) {
+		for n := r[0]; n < min(r[1], int64(len(d.topics[t.topic][t.part]))); n++ {
+			m := d.topics[t.topic][t.part][n]
+			switch v := rereader.Again(duty.Instruction, &m, out); v.Kind {
+			case change.Park:
+				if err := d.letter(t, &m, v, out); err != nil {
+					return err
+				}
+			case change.Stop:
+				t.stopped = v.Err
+				return nil //nolint:nilerr // the task's, not the driver's
+			case change.Pass, change.Drop, change.Wait:
+			}
+		}
+	}
+	duty.done = true
+	return nil
 }
 
 func (d *Driver) transact(t *driven) error {
@@ -299,6 +338,9 @@ func (d *Driver) transact(t *driven) error {
 	}
 	if !waited && t.stopped == nil {
 		d.obey(t, int64(t.next+done), &out)
+	}
+	if err := d.again(t, &out); err != nil {
+		return err
 	}
 	if err := t.task.Flush(&out); err != nil {
 		return fmt.Errorf("flushing %s %s/%d: %w", t.hop.Name, t.topic, t.part, err)
@@ -347,10 +389,12 @@ func (d *Driver) letter(t *driven, m *Message, v change.Verdict, out *emissions)
 	if d.Encode == nil {
 		return fmt.Errorf("task %s %s/%d@%d: %s: %w", t.hop.Name, m.Topic, m.Partition, m.Offset, v.Reason, v.Err)
 	}
-	topic, partitionKey, key, value, err := d.Encode(change.Letter{
+	letter := change.Letter{
 		Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp,
-		Key: m.Key, Value: m.Value, Hop: t.hop.Name, Reason: v.Reason, Message: fmt.Sprint(v.Err),
-	})
+		Key: m.Key, Value: m.Value, Hop: t.hop.Name, Reason: v.Reason,
+	}
+	describe(&letter, v)
+	topic, partitionKey, key, value, err := d.Encode(letter)
 	if err != nil {
 		return err
 	}

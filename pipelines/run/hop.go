@@ -307,6 +307,7 @@ func (h *hop) settleTasks() error {
 		h.install(r)
 	}
 	h.lookAtOrders()
+	h.startRereads()
 	now := time.Now()
 	var resume []partitionID
 	h.mu.Lock()

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"fmt"
 
 	"syncline/schemas/change"
@@ -17,9 +18,7 @@ func (t *task) park(m *Message, v change.Verdict) error {
 		Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp,
 		Key: m.Key, Value: m.Value, Hop: t.hop.def.Name, Reason: v.Reason,
 	}
-	if v.Err != nil {
-		letter.Message = v.Err.Error()
-	}
+	describe(&letter, v)
 	topic, partitionKey, key, value, err := cfg.EncodeLetter(letter)
 	if err != nil {
 		return fmt.Errorf("task %s at offset %d: encoding the letter for %s: %w", t.id, m.Offset, v.Reason, err)
@@ -33,4 +32,15 @@ func (t *task) park(m *Message, v change.Verdict) error {
 	t.tally.parked++
 	t.log.Warn("record parked", "offset", m.Offset, "reason", v.Reason, "error", v.Err)
 	return nil
+}
+
+// describe adds what a verdict says of the record.
+func describe(l *change.Letter, v change.Verdict) {
+	if v.Err == nil {
+		return
+	}
+	l.Message = v.Err.Error()
+	if about, ok := errors.AsType[*change.SubjectError](v.Err); ok {
+		l.Subject, l.Attempts = about.Subject, about.Attempts
+	}
 }

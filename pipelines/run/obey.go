@@ -22,8 +22,9 @@ type obedience struct {
 // duty is an instruction that a task has still to obey.
 type duty struct {
 	order
-	at   int64 // acts as soon as the task's next offset is here
-	done bool  // in the transaction under way
+	at    int64 // acts as soon as the task's next offset is here
+	again bool  // acts on records that are read for it
+	done  bool  // in the transaction under way
 }
 
 const never = math.MaxInt64
@@ -49,7 +50,7 @@ func (o *obedience) look(all []order, next int64, hop string, id partitionID) (s
 		if i.Kind == KindSkip {
 			return true
 		}
-		o.pending = append(o.pending, duty{order: i, at: i.At[id.partition]})
+		o.pending = append(o.pending, duty{order: i, at: i.At[id.partition], again: i.rereads()})
 	}
 	o.seen = max(o.seen, next)
 	o.reckon()
@@ -59,7 +60,7 @@ func (o *obedience) look(all []order, next int64, hop string, id partitionID) (s
 func (o *obedience) reckon() {
 	o.due = never
 	for i := range o.pending {
-		if !o.pending[i].done {
+		if !o.pending[i].done && !o.pending[i].again {
 			o.due = min(o.due, o.pending[i].at)
 		}
 	}
@@ -116,7 +117,7 @@ func (o *obedience) rollback() {
 // which they were given, and marks it; do's error ends it before the mark.
 func (o *obedience) obey(at int64, do func(*Instruction) error) error {
 	for i := range o.pending {
-		if d := &o.pending[i]; !d.done && d.at <= at {
+		if d := &o.pending[i]; !d.done && !d.again && d.at <= at {
 			if err := do(d.Instruction); err != nil {
 				return err
 			}

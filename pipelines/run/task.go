@@ -40,6 +40,7 @@ type task struct {
 	sought    bool      // the input has been at the position, so that nothing below it may come
 
 	obedience  obedience
+	reread     *reread // what is read again for it; nil for nothing
 	out        outbox
 	changes    slab
 	hash       uint64
@@ -273,6 +274,9 @@ func (t *task) checkRecord(stamp string) kgo.Record {
 func (t *task) applied(stamp string) {
 	t.table.Commit()
 	t.obedience.commit()
+	if d := t.obedience.nextAgain(); t.reread != nil && (d == nil || d.offset != t.reread.of) {
+		t.endReread()
+	}
 	t.committed = position{next: t.next, stamp: t.stamp(stamp)}
 	t.base = t.next
 	t.owes, t.drifted = false, time.Time{}
@@ -290,6 +294,7 @@ func (t *task) applied(stamp string) {
 func (t *task) discard() error {
 	t.table.Rollback()
 	t.obedience.rollback()
+	t.endReread() // what was taken of it is lost
 	t.impl.Reset()
 	t.next = t.base
 	t.more = t.more || t.base >= 0

@@ -158,7 +158,7 @@ func (h *hop) rewind(id partitionID, next int64) {
 func (h *hop) transact(ctx context.Context) error {
 	h.mu.Lock()
 	for _, t := range h.tasks {
-		if (t.more || t.owes || t.due()) && !t.touched && t.stopped == nil && t.halt == nil {
+		if (t.more || t.owes || t.due() || t.reread != nil && len(t.reread.chunks) > 0) && !t.touched && t.stopped == nil && t.halt == nil {
 			t.touched = true
 			if h.cfg.Debug {
 				t.hash = t.table.Hash()
@@ -181,6 +181,9 @@ func (h *hop) transact(ctx context.Context) error {
 	for _, t := range h.active {
 		if t.out.err == nil && t.touched && t.halt == nil {
 			_ = t.obeyDue(t.place()) // what it thinks of it is in t.halt
+		}
+		if t.out.err == nil && t.touched && t.halt == nil {
+			t.takeAgain()
 		}
 		if t.out.err == nil && t.touched {
 			if err := t.finish(); err != nil {

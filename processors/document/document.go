@@ -30,19 +30,24 @@ type Output interface {
 	// Document is one document (stored is AppendDocument's form) for the party it
 	// names, which may be none.
 	Document(h change.DocumentHead, stored []byte)
+	// Settled says that a letter is not open any more, and why (its State).
+	Settled(l change.Letter)
 }
 
 // Operator is the operator of one task. State: under "r", document and child,
 // the last row, removed ones included (their position keeps an older image from
 // bringing them back); under "m" and document its Meta; under "p", document and
-// row the position (as a bare row) of an image that the document has no room for; under "w" what
-// waits.
+// row the position (as a bare row) of an image that the document has no room for,
+// under "l" the letters of such images; under "w" what waits.
 type Operator struct {
 	store  state.Store
 	limits Limits
 	dirty  map[string]*meta // the documents touched, with their Meta as it is now
 	key    []byte           // scratch
 	waits  map[string]int64 // by source topic: how the count of waiting rows has changed
+	opened map[string]int64 // by source topic: letters since the last report
+	closed map[string]int64 // and those settled
+	over   []change.Letter  // settled since the last Flush
 }
 
 // New returns the operator of one partition.
@@ -53,13 +58,21 @@ func New(store state.Store, limits Limits) *Operator {
 	if limits.Bytes == 0 {
 		limits.Bytes = 768 << 10
 	}
-	return &Operator{store: store, limits: limits, dirty: map[string]*meta{}, waits: map[string]int64{}}
+	return &Operator{store: store, limits: limits, dirty: map[string]*meta{}, waits: map[string]int64{}, opened: map[string]int64{}, closed: map[string]int64{}}
 }
 
 // Reset forgets the documents touched since the last Flush.
 func (o *Operator) Reset() {
 	clear(o.dirty)
+	o.reported()
+	o.over = o.over[:0]
+}
+
+// reported forgets what was counted since the last report.
+func (o *Operator) reported() {
 	clear(o.waits)
+	clear(o.opened)
+	clear(o.closed)
 }
 
 // meta is what the operator remembers of a document besides its rows.
@@ -74,8 +87,8 @@ type meta struct {
 }
 
 // Apply takes one row, of which only the head is looked at; stored is its stored
-// form.
-func (o *Operator) Apply(row *change.Row, stored []byte) change.Verdict {
+// form, at where it was read.
+func (o *Operator) Apply(row *change.Row, stored []byte, at Place) change.Verdict {
 	// One key serves all three: the document's Meta, and behind another first
 	// byte its rows, of which this is one.
 	o.key = appendDocKey(append(o.key[:0], 'm'), row.System, row.Entity, row.Doc)
@@ -139,12 +152,13 @@ func (o *Operator) Apply(row *change.Row, stored []byte) change.Verdict {
 	if !row.Deleted && (rows > uint64(o.limits.Rows) && live > oldLive || total > uint64(o.limits.Bytes)) { //nolint:gosec // limits are positive
 		o.noRoom(m, key, row.Pos)
 		o.dirty[string(doc)] = m
-		return change.Parked(ReasonTooLarge, fmt.Errorf("document %s %s of %s would have %d rows and %d bytes; the limits are %d and %d: raise them or split the document at its source", row.Entity, row.Doc, row.System, rows, total, o.limits.Rows, o.limits.Bytes))
+		return o.park(row, key, at, fmt.Errorf("document %s %s of %s would have %d rows and %d bytes; the limits are %d and %d: raise them or split the document at its source", row.Entity, row.Doc, row.System, rows, total, o.limits.Rows, o.limits.Bytes))
 	}
 	m.rows, m.bytes = rows, total
 	if m.lacks > 0 && o.store.Get(noRoomKey(key)) != nil {
 		o.store.Delete(noRoomKey(key))
 		m.lacks--
+		o.heal(row, key)
 	}
 	o.store.Put(key, stored)
 	o.dirty[string(doc)] = m
@@ -169,6 +183,10 @@ func (o *Operator) Flush(out Output) error {
 		}
 	}
 	clear(o.dirty)
+	for i := range o.over {
+		out.Settled(o.over[i])
+	}
+	o.over = o.over[:0]
 	return nil
 }
 
@@ -282,24 +300,31 @@ func (o *Operator) wait(doc []byte, m *meta, waiting []change.Row) {
 }
 
 // Waiting is how many child rows of a source topic wait for their header, and
-// since when (commit time, microseconds; 0 for none). Version rises with every
-// report of the topic.
+// since when (commit time, microseconds; 0 for none), and how many of its rows
+// became letters here, and were settled. Version rises with every report of the
+// topic.
 type Waiting struct {
 	Topic   string
 	Version int64
 	Rows    int64
 	Since   int64
+	Letters int64
+	Healed  int64
 }
 
-// Waits reports the topics whose waiting rows have changed since the last call,
-// by name. Call it after Flush.
+// Waits reports the topics whose waiting rows or letters have changed since the
+// last call, by name. Call it after Flush.
 func (o *Operator) Waits() []Waiting {
-	topics := slices.Sorted(maps.Keys(o.waits))
+	topics := slices.Collect(maps.Keys(o.waits))
+	topics = slices.AppendSeq(topics, maps.Keys(o.opened))
+	topics = slices.AppendSeq(topics, maps.Keys(o.closed))
+	slices.Sort(topics)
+	topics = slices.Compact(topics)
 	var out []Waiting
 	for _, t := range topics {
 		key := append(append([]byte{'f'}, t...), 0)
 		old := decodeWaiting(t, o.store.Get(key))
-		w := Waiting{Topic: t, Version: old.Version, Rows: old.Rows + o.waits[t]}
+		w := Waiting{Topic: t, Version: old.Version, Rows: old.Rows + o.waits[t], Letters: old.Letters + o.opened[t], Healed: old.Healed + o.closed[t]}
 		prefix := append(append([]byte{'w'}, t...), 0)
 		o.store.Scan(prefix, func(key, _ []byte) bool {
 			w.Since = int64(binary.BigEndian.Uint64(key[len(prefix):])) //nolint:gosec // written from an int64 that is not negative
@@ -311,6 +336,6 @@ func (o *Operator) Waits() []Waiting {
 			out = append(out, w)
 		}
 	}
-	clear(o.waits)
+	o.reported()
 	return out
 }

@@ -10,7 +10,12 @@ import (
 )
 
 // shown keeps the last image of one document.
-type shown struct{ doc change.Document }
+type shown struct {
+	doc     change.Document
+	settled []change.Letter
+}
+
+func (s *shown) Settled(l change.Letter) { s.settled = append(s.settled, l) }
 
 func (s *shown) Document(_ change.DocumentHead, stored []byte) {
 	var err error
@@ -22,7 +27,7 @@ func (s *shown) Document(_ change.DocumentHead, stored []byte) {
 func apply(t *testing.T, o *Operator, r change.Row) change.Verdict {
 	t.Helper()
 	r.System, r.Entity, r.Doc, r.Topic = "erp", canonical.Invoice, "7", "bills"
-	return o.Apply(&r, change.AppendRow(nil, &r))
+	return o.Apply(&r, change.AppendRow(nil, &r), Place{Topic: "rows", Offset: int64(r.Pos.LSN)})
 }
 
 // A row that its document has no room for is a letter, and the document says
@@ -79,5 +84,17 @@ func TestNoRoom(t *testing.T) {
 	lacks("")
 	if len(out.doc.Children) != 2 {
 		t.Fatalf("children %+v", out.doc.Children)
+	}
+	// Three images were letters; all are settled, and told as the rows' source's.
+	if w := o.Waits(); len(w) != 1 || w[0].Topic != "bills" || w[0].Letters != 3 || w[0].Healed != 3 {
+		t.Errorf("counted %+v", w)
+	}
+	for i, offset := range []int64{5, 3, 4} {
+		if l := out.settled[i]; l.Offset != offset || l.Topic != "rows" || l.State != "healed" || l.ID == "" || l.Document != "7" || len(l.Fingerprint) != 12 {
+			t.Errorf("settled %+v", l)
+		}
+	}
+	if w := o.Waits(); len(w) > 0 {
+		t.Errorf("counted once more: %+v", w)
 	}
 }

@@ -107,7 +107,7 @@ func topicOf(waitKey []byte) string {
 }
 
 func (w Waiting) append(b []byte) []byte {
-	for _, n := range [...]int64{w.Version, w.Rows, w.Since} {
+	for _, n := range [...]int64{w.Version, w.Rows, w.Since, w.Letters, w.Healed} {
 		b = binary.AppendVarint(b, n)
 	}
 	return b
@@ -115,7 +115,7 @@ func (w Waiting) append(b []byte) []byte {
 
 func decodeWaiting(topic string, b []byte) Waiting {
 	w := Waiting{Topic: topic}
-	for _, f := range [...]*int64{&w.Version, &w.Rows, &w.Since} {
+	for _, f := range [...]*int64{&w.Version, &w.Rows, &w.Since, &w.Letters, &w.Healed} {
 		n, width := binary.Varint(b)
 		if width <= 0 {
 			break

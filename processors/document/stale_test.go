@@ -12,6 +12,8 @@ import (
 // sent takes what goes out.
 type sent struct{ number string }
 
+func (*sent) Settled(change.Letter) {}
+
 func (s *sent) Document(_ change.DocumentHead, stored []byte) {
 	d, err := change.DecodeDocument(stored)
 	if err != nil {
@@ -36,7 +38,7 @@ func TestOlderImageOfAnotherTaskIsDropped(t *testing.T) {
 	out := &sent{}
 	apply := func(r *change.Row) change.Verdict {
 		t.Helper()
-		v := op.Apply(r, change.AppendRow(nil, r))
+		v := op.Apply(r, change.AppendRow(nil, r), document.Place{})
 		if err := op.Flush(out); err != nil {
 			t.Fatal(err)
 		}

@@ -1,11 +1,6 @@
 package intake
 
-import (
-	"encoding/binary"
-	"errors"
-
-	"syncline/schemas/change"
-)
+import "encoding/binary"
 
 // Counters are what one task has counted of its topic since the first record.
 // They are state like any other, so a replay or a crash cannot count twice.
@@ -54,49 +49,4 @@ func decodeCounters(b []byte) Counters {
 		*f, b = n, b[w:]
 	}
 	return c
-}
-
-// offsetBytes is how long the offset at the end of a letter's key is.
-const offsetBytes = 8
-
-func letterPrefix(id string) []byte {
-	b := append([]byte{'l'}, id...)
-	return append(b, 0)
-}
-
-func letterKey(id string, at Place) []byte {
-	return binary.BigEndian.AppendUint64(letterPrefix(id), uint64(at.Offset)) //nolint:gosec // offsets are not negative
-}
-
-// appendLetter keeps what is needed to say later that the letter is healed; its
-// bytes are in the letters topic.
-func appendLetter(b []byte, at Place, reason string) []byte {
-	b = binary.AppendVarint(b, int64(at.Partition))
-	b = binary.AppendVarint(b, at.Offset)
-	b = binary.AppendVarint(b, at.Timestamp)
-	b = binary.AppendUvarint(b, uint64(len(at.Topic)))
-	b = append(b, at.Topic...)
-	return append(b, reason...)
-}
-
-var errLetter = errors.New("a stored letter is cut short")
-
-func decodeLetter(b []byte) (change.Letter, error) {
-	var n [3]int64
-	for i := range n {
-		v, w := binary.Varint(b)
-		if w <= 0 {
-			return change.Letter{}, errLetter
-		}
-		n[i], b = v, b[w:]
-	}
-	size, w := binary.Uvarint(b)
-	if w <= 0 || size > uint64(len(b)-w) {
-		return change.Letter{}, errLetter
-	}
-	b = b[w:]
-	return change.Letter{
-		Topic: string(b[:size]), Partition: int32(n[0]), Offset: n[1], Timestamp: n[2], //nolint:gosec // written from an int32
-		Hop: "intake", Reason: string(b[size:]),
-	}, nil
 }

@@ -224,7 +224,9 @@ func (k *Intake) close(at Place, h header, out Output) {
 	if !h.closing || h.pos.Compare(k.floor) <= 0 || k.store.Get(sweepKey(h.pos)) != nil {
 		return
 	}
-	out.Notice(Notice{Kind: NoticeClosed, Pos: h.pos, Began: k.when(h), Timestamp: at.Timestamp})
+	if k.again == nil { // else all have heard of it
+		out.Notice(Notice{Kind: NoticeClosed, Pos: h.pos, Began: k.when(h), Timestamp: at.Timestamp})
+	}
 }
 
 // Advance looks at most at about budget rows for counting and sweeping, and says

@@ -3,8 +3,8 @@ package intake
 import (
 	"errors"
 	"fmt"
-	"slices"
 
+	"syncline/processors/letters"
 	"syncline/processors/state"
 	"syncline/schemas/canonical"
 	"syncline/schemas/change"
@@ -23,6 +23,7 @@ const (
 	ReasonKey           = "source.key"              // the record's key names another row
 	ReasonMapping       = "source.mapping"          // the row cannot be mapped
 	ReasonRestored      = "source.restored"         // positions fall while commit times rise
+	ReasonSettled       = "letters.settled"         // read again, and its letter was settled before
 	ReasonTooLarge      = "source.record_too_large" // over the limit
 )
 
@@ -31,8 +32,8 @@ type Output interface {
 	// Row is a row for the document it names; stored is AppendRow's form of it,
 	// which is the taker's. The row itself is valid during the call only.
 	Row(r *change.Row, stored []byte)
-	// Healed says that a good image has superseded this letter.
-	Healed(l change.Letter)
+	// Settled says that a letter is not open any more, and why (its State).
+	Settled(l change.Letter)
 	// Notice is for the tasks of all partitions of the topic, this one included.
 	Notice(n Notice)
 }
@@ -52,7 +53,8 @@ type Place struct {
 // Intake is the operator of one task. Its state is the last row of every source
 // row, deleted ones included, under "r" and the native id; open letters under
 // "l"; its counters under "c"; the snapshots it has seen under "s"; the rows that
-// look like those of a restored database under "q"; the table's floors under "f"
+// look like those of a restored database under "q"; which letters are settled under "d", the letters among the
+// last records under "b"; the table's floors under "f"
 // and what is done about them under "w".
 type Intake struct {
 	src   *Source
@@ -73,6 +75,9 @@ type Intake struct {
 	floor     change.Position // the higher of them
 	sweeping  bool            // Advance has something to do
 	corrupt   error           // the stored floors cannot be read
+	window    letters.Window  // of the last records
+	windows   bool            // the store has one
+	again     *Act            // what is applied is read once more
 }
 
 // New returns the operator of one partition of the source's topic.
@@ -88,6 +93,8 @@ func (k *Intake) Reset() {
 	k.dirty = false
 	k.snapshot = snapshot{}
 	k.corrupt = k.readFloors()
+	stored := k.store.Get(windowKey)
+	k.window, k.windows = letters.DecodeWindow(stored), stored != nil
 }
 
 // Flush stores the counters and reports them if they changed.
@@ -98,11 +105,15 @@ func (k *Intake) Flush() (Counters, bool) {
 	k.dirty = false
 	k.count.Version++
 	k.store.Put(countersKey, k.count.append(nil))
+	k.keepWindow()
 	return k.count, true
 }
 
 func (k *Intake) seen(at Place) {
 	k.dirty = true
+	if k.again == nil {
+		k.window.Record()
+	}
 	k.count.Received++
 	if at.Timestamp > 0 && at.Timestamp < canonical.EndMicros/1000 { // producers may write any time
 		k.count.LastSeen = max(k.count.LastSeen, at.Timestamp)
@@ -118,11 +129,12 @@ func (k *Intake) Refuse(at Place, reason string, err error, out Output) change.V
 }
 
 func (k *Intake) refuseRow(at Place, reason string, err error, out Output) change.Verdict {
+	if k.over(at) {
+		return change.Dropped(ReasonSettled)
+	}
 	if at.Key == "" {
-		k.count.Letters++
 		k.count.LastUnkeyed = max(k.count.LastUnkeyed, k.count.LastSeen)
-		k.count.Unplaced++
-		return change.Parked(reason, err)
+		return k.parkAs(at, "", reason, err)
 	}
 	row, corrupt := k.load(at.Key)
 	if corrupt != nil {
@@ -265,11 +277,11 @@ func (k *Intake) Apply(at Place, img Image, out Output) change.Verdict {
 		return k.park(at, h.id, err)
 	}
 	k.count.LastEvent = max(k.count.LastEvent, row.Commit.Micros)
-	if k.count.Unplaced > 0 && nowhere {
-		k.count.Unplaced -= int64(len(k.letters(h.id))) // now a row can say so, or it is gone
+	if len(row.Refused) == 0 && k.heal(h.id, out) && !row.Deleted {
+		row.Refused = append(row.Refused, change.Refuse(change.RefusedRow, fmt.Errorf("a later record than that at offset %d of partition %d is a letter", at.Offset, at.Partition)))
 	}
-	if len(row.Refused) == 0 {
-		k.heal(h.id, out)
+	if len(row.Refused) > 0 && nowhere && k.count.Unplaced > 0 {
+		k.place(h.id) // now a row says so
 	}
 	k.clear(h.id)
 	k.leave(old, &row, out)
@@ -306,55 +318,6 @@ func (k *Intake) put(row, old *change.Row, out Output) {
 		return // no document has ever seen it
 	}
 	out.Row(row, b)
-}
-
-func (k *Intake) park(at Place, id string, err error) change.Verdict {
-	return k.parkAs(at, id, ReasonMapping, err)
-}
-
-func (k *Intake) parkAs(at Place, id, reason string, err error) change.Verdict {
-	k.count.Letters++
-	if stored := k.store.Get(k.rowKey(id)); stored == nil || change.StoredDeleted(stored) {
-		k.count.Unplaced++
-	}
-	k.store.Put(letterKey(id, at), appendLetter(nil, at, reason))
-	return change.Parked(reason, fmt.Errorf("row %s of %s: %w", id, k.src.Topic, err))
-}
-
-// heal marks the open letters of a row as superseded.
-func (k *Intake) heal(id string, out Output) {
-	if k.count.Letters == k.count.Healed {
-		return // none is open: spares the scan
-	}
-	for _, key := range k.letters(id) {
-		if l, err := decodeLetter(k.store.Get(key)); err == nil {
-			l.Healed = true
-			out.Healed(l)
-			k.count.Healed++
-		}
-		k.store.Delete(key)
-	}
-}
-
-// letters are the keys of a row's open letters.
-func (k *Intake) letters(id string) [][]byte {
-	var open [][]byte
-	prefix := letterPrefix(id)
-	k.store.Scan(prefix, func(key, _ []byte) bool {
-		if len(key) == len(prefix)+offsetBytes { // else of a longer id that holds the separator
-			open = append(open, slices.Clone(key))
-		}
-		return true
-	})
-	return open
-}
-
-// told reports whether a letter of a row that gives this reason is open.
-func (k *Intake) told(id, reason string) bool {
-	return slices.ContainsFunc(k.letters(id), func(key []byte) bool {
-		l, err := decodeLetter(k.store.Get(key))
-		return err == nil && l.Reason == reason
-	})
 }
 
 func (k *Intake) rowKey(id string) []byte {

@@ -21,6 +21,7 @@ type told struct {
 	rows    []change.Row // as they went out
 	notices []Notice
 	healed  int
+	settled []change.Letter
 	at      int64
 	lsn     int64
 }
@@ -42,8 +43,8 @@ func (w *told) Row(_ *change.Row, stored []byte) {
 	w.rows = append(w.rows, r)
 }
 
-func (w *told) Healed(change.Letter) { w.healed++ }
-func (w *told) Notice(n Notice)      { w.notices = append(w.notices, n) }
+func (w *told) Settled(l change.Letter) { w.healed++; w.settled = append(w.settled, l) }
+func (w *told) Notice(n Notice)         { w.notices = append(w.notices, n) }
 
 // last is the row that went out last.
 func (w *told) last() change.Row {

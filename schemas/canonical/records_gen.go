@@ -284,12 +284,34 @@ type LetterRecord struct {
 	Reason string `avro:"reason"`
 	// the cause in words: what was found, what is the rule
 	Message string `avro:"message"`
-	// true: a later good image of the same row has superseded it
+	// true: it is not open any more; state says why
 	Healed bool `avro:"healed"`
 	// key of the record; null where there was none or where it is healed
 	Key *[]byte `avro:"key"`
-	// the first 256 KiB of the record; null where there was none or where it is healed
+	// the record, of one above the size limit the first 256 KiB; null where there was none or where it is not open any more
 	Value *[]byte `avro:"value"`
+	// names the cause: letters of one cause have the same; empty in letters of early versions
+	Fingerprint string `avro:"fingerprint"`
+	// open, healed (a later good image of the row), redriven or discarded (an operator); empty in letters of early versions
+	State string `avro:"state"`
+	// how often the record could not be taken
+	Attempts int32 `avro:"attempts"`
+	// system of the row, where it is known
+	System string `avro:"system"`
+	// canonical entity that the row is of, where it is known
+	Entity string `avro:"entity"`
+	// part of the entity that the row is; empty for its header
+	Part string `avro:"part"`
+	// native id of the row, where it is known
+	RowID *string `avro:"row_id"`
+	// native id of the document that the row belongs to, where it is known
+	DocumentID *string `avro:"document_id"`
+	// operator who has settled it
+	Who *string `avro:"who"`
+	// the operator's reason
+	Why *string `avro:"why"`
+	// id of the instruction that has settled it
+	Instruction *string `avro:"instruction"`
 }
 
 // OpportunityRecord: What sales hopes to close.

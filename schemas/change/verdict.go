@@ -35,9 +35,11 @@ func Stopped(reason string, err error) Verdict { return Verdict{Kind: Stop, Reas
 
 // Letter is a record that could not be processed (a dead letter), with all that
 // is needed to explain it and to put it back: its place, its original bytes and
-// the reason. Healed is true in the later version that says that a good image
-// of the same row has superseded it.
+// the reason. State is the state in which a later version leaves it (see package
+// processors/letters); "" is open. Such a version has no bytes.
 type Letter struct {
+	Subject
+
 	Topic     string
 	Partition int32
 	Offset    int64
@@ -47,5 +49,29 @@ type Letter struct {
 	Hop       string
 	Reason    string
 	Message   string
-	Healed    bool
+
+	Fingerprint string // of its cause; "" is computed from reason, topic and message
+	Attempts    int32  // how often the record could not be taken
+	State       string
+	Who, Why    string // of the operator who has settled it
+	Instruction string
 }
+
+// Subject is the row that a letter is about, as far as it is known.
+type Subject struct {
+	System, Entity, Part string
+	ID                   string // native id of the row
+	Document             string // native id of its document
+}
+
+// SubjectError is an error about a row, for the letter that it becomes.
+type SubjectError struct {
+	Subject
+	Attempts int32
+	Err      error
+}
+
+func (e *SubjectError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error itself.
+func (e *SubjectError) Unwrap() error { return e.Err }

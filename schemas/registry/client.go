@@ -186,6 +186,14 @@ func (c *Remote) SchemaByID(ctx context.Context, id int) (string, error) {
 	}
 }
 
+// AskAnew forgets which ids were not there: the next look-up of each asks again,
+// however short the time since. It is safe for concurrent use.
+func (c *Remote) AskAnew() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.refused)
+}
+
 func (c *Remote) cached(id int) (text string, err error, found bool) { //nolint:revive // found says that err is an answer
 	c.mu.RLock()
 	defer c.mu.RUnlock()

@@ -232,6 +232,27 @@ func TestClientSharesRequests(t *testing.T) {
 	}
 }
 
+// TestClientAsksAnewForUnknownIDs, when told to, before their time is over.
+func TestClientAsksAnewForUnknownIDs(t *testing.T) {
+	server := newServer(t, registry.Config{})
+	c, err := registry.NewClient(registry.ClientConfig{URL: serve(t, server), UnknownTTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.SchemaByID(t.Context(), 1); !errors.Is(err, registry.ErrUnknownID) {
+		t.Fatal(err)
+	}
+	mustRegister(t, server, "a", userV1)
+	if _, err := c.SchemaByID(t.Context(), 1); !errors.Is(err, registry.ErrUnknownID) {
+		t.Fatalf("asked again within the hour: %v", err)
+	}
+	c.AskAnew()
+	if _, err := c.SchemaByID(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestClientTellsUnknownFromUnreachable: only a registry's own answer about
 // the id makes it unknown.
 func TestClientTellsUnknownFromUnreachable(t *testing.T) {

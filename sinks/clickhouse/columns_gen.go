@@ -154,9 +154,20 @@ func letterColumns() []column[canonical.LetterRecord] {
 		plain("hop", "LowCardinality(String)", "hop that could not take it", func(r *R) string { return r.Hop }),
 		plain("reason", "LowCardinality(String)", "stable code of the cause", func(r *R) string { return r.Reason }),
 		plain("message", "String", "the cause in words: what was found, what is the rule", func(r *R) string { return r.Message }),
-		plain("healed", "Bool", "true: a later good image of the same row has superseded it", func(r *R) bool { return r.Healed }),
+		plain("healed", "Bool", "true: it is not open any more; state says why", func(r *R) bool { return r.Healed }),
 		converted("key", "Nullable(String)", "key of the record; null where there was none or where it is healed", func(r *R) *[]byte { return r.Key }, raw),
-		converted("value", "Nullable(String)", "the first 256 KiB of the record; null where there was none or where it is healed", func(r *R) *[]byte { return r.Value }, raw),
+		converted("value", "Nullable(String)", "the record, of one above the size limit the first 256 KiB; null where there was none or where it is not open any more", func(r *R) *[]byte { return r.Value }, raw),
+		plain("fingerprint", "String", "names the cause: letters of one cause have the same; empty in letters of early versions", func(r *R) string { return r.Fingerprint }),
+		plain("state", "LowCardinality(String)", "open, healed (a later good image of the row), redriven or discarded (an operator); empty in letters of early versions", func(r *R) string { return r.State }),
+		plain("attempts", "Int32", "how often the record could not be taken", func(r *R) int32 { return r.Attempts }),
+		plain("system", "LowCardinality(String)", "system of the row, where it is known", func(r *R) string { return r.System }),
+		plain("entity", "LowCardinality(String)", "canonical entity that the row is of, where it is known", func(r *R) string { return r.Entity }),
+		plain("part", "LowCardinality(String)", "part of the entity that the row is; empty for its header", func(r *R) string { return r.Part }),
+		plain("row_id", "Nullable(String)", "native id of the row, where it is known", func(r *R) *string { return r.RowID }),
+		plain("document_id", "Nullable(String)", "native id of the document that the row belongs to, where it is known", func(r *R) *string { return r.DocumentID }),
+		plain("who", "Nullable(String)", "operator who has settled it", func(r *R) *string { return r.Who }),
+		plain("why", "Nullable(String)", "the operator's reason", func(r *R) *string { return r.Why }),
+		plain("instruction", "Nullable(String)", "id of the instruction that has settled it", func(r *R) *string { return r.Instruction }),
 	}
 }
 

@@ -274,7 +274,8 @@ FROM
 GROUP BY day, metric;
 
 -- One row per source topic, over all hops and partitions.
--- @letters letters written and not healed
+-- @letters letters that are open
+-- @healed letters that are not open any more: a later good image of the row, or an operator, has settled them
 CREATE OR REPLACE VIEW feed_health AS
 SELECT topic, sum(f.received) AS received, sum(f.repeated) AS repeated, sum(f.stale) AS stale, sum(f.waiting) AS waiting,
     sum(f.letters) - sum(f.healed) AS letters, max(f.last_event_at) AS last_event_at, max(f.last_seen_at) AS last_seen_at,
@@ -285,6 +286,10 @@ FROM (SELECT * FROM feeds_raw FINAL) AS f
 GROUP BY topic;
 
 -- One row per record that could not be processed.
+-- @state open, healed (a later good image of the row), redriven or discarded (an operator)
+-- @attempts how often the record could not be taken
 CREATE OR REPLACE VIEW letters AS
-SELECT topic, partition, offset, timestamp, hop, reason, message, healed, key, value
-FROM letters_raw FINAL;
+SELECT topic, partition, offset, timestamp, hop, reason, message, healed, key, value, fingerprint,
+    multiIf(l.state != '', l.state, healed, 'healed', 'open') AS state, greatest(l.attempts, 1) AS attempts,
+    system, entity, part, row_id, document_id, who, why, instruction
+FROM letters_raw AS l FINAL;

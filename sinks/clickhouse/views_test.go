@@ -282,6 +282,11 @@ func TestLetters(t *testing.T) {
 	write(t, w, "syncline.letters", part(t, 0, 11, &healed))
 	write(t, w, "syncline.letters", part(t, 0, 10, &l))
 	wants(t, w, "offset, healed", "letters", "77|true")
+	wants(t, w, "state, attempts, fingerprint", "letters", "healed|1|") // as early versions have written them
+	settled := l
+	settled.Healed, settled.State, settled.Attempts, settled.Fingerprint, settled.Who = true, "discarded", 3, "0a1b2c3d4e5f", ptr("ada")
+	write(t, w, "syncline.letters", part(t, 0, 11, &settled))
+	wants(t, w, "state, attempts, fingerprint, who, why", "letters", "discarded|3|0a1b2c3d4e5f|ada|NULL")
 
 	for i, timestamp := range []int64{-1 << 63, -1, 1<<63 - 1} {
 		l.Offset, l.Timestamp = int64(100+i), timestamp
