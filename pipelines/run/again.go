@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"syncline/schemas/change"
@@ -107,7 +108,10 @@ const (
 	chunkRecords = 200
 	chunkBytes   = 1 << 20
 	againGap     = 1000
-	againIdle    = 3 * time.Second // after which what has not come is taken to be gone
+	againIdle    = 3 * time.Second // after which the broker is asked whether more can come
+	// againPatience is how often it may say so and nothing comes, as where the
+	// last records were compacted away.
+	againPatience = 3
 )
 
 // startRereads begins to read for tasks that have to take records again.
@@ -196,7 +200,7 @@ func (h *hop) readSome(ctx context.Context, id partitionID, ranges [][2]int64, n
 	}
 	defer cl.Close()
 	var c chunk
-	bytes := 0
+	bytes, idle := 0, 0
 	flush := func() bool {
 		ok := len(c.messages) == 0 || send(c)
 		c, bytes = chunk{}, 0
@@ -210,8 +214,17 @@ func (h *hop) readSome(ctx context.Context, id partitionID, ranges [][2]int64, n
 			return false, nil
 		}
 		if errors.Is(fetches.Err0(), context.DeadlineExceeded) {
-			break // the rest was deleted, or compacted away
+			// The rest was deleted or compacted away, or the broker does not answer.
+			gone, err := nothingLeft(ctx, cl, id, next)
+			if err != nil {
+				return false, err
+			}
+			if idle++; gone || idle == againPatience {
+				break
+			}
+			continue
 		}
+		idle = 0
 		for _, fe := range fetches.Errors() {
 			return false, fmt.Errorf("reading %s again: %w", id, fe.Err)
 		}
@@ -230,6 +243,27 @@ func (h *hop) readSome(ctx context.Context, id partitionID, ranges [][2]int64, n
 		}
 	}
 	return flush(), nil
+}
+
+// nothingLeft asks the broker whether a partition has records at an offset or
+// behind it; those before its start are passed over.
+func nothingLeft(ctx context.Context, cl *kgo.Client, id partitionID, next *int64) (bool, error) {
+	admin := kadm.NewClient(cl)
+	starts, err := listed(admin.ListStartOffsets(ctx, id.topic))
+	if err != nil {
+		return false, fmt.Errorf("asking where %s begins: %w", id, err)
+	}
+	ends, err := listed(admin.ListCommittedOffsets(ctx, id.topic))
+	if err != nil {
+		return false, fmt.Errorf("asking where %s ends: %w", id, err)
+	}
+	start, there := starts.Lookup(id.topic, id.partition)
+	end, _ := ends.Lookup(id.topic, id.partition)
+	if !there || start.Err != nil {
+		return true, nil // the topic is gone: its task says so
+	}
+	*next = max(*next, start.Offset)
+	return end.Offset <= *next, nil
 }
 
 // takeAgain gives the task what has been read for it. What it thinks of it is in
