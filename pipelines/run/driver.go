@@ -271,7 +271,7 @@ func (d *Driver) obey(t *driven, at int64, out *emissions) bool {
 func (d *Driver) again(t *driven, out *emissions) error {
 	duty := t.obedience.nextAgain()
 	if duty == nil || t.stopped != nil {
-		return nil
+		return nil //nolint:nilerr // the task's error, not the driver's
 	}
 	rereader, ok := t.task.(Rereader)
 	if !ok {
@@ -289,7 +289,7 @@ func (d *Driver) again(t *driven, out *emissions) error {
 				}
 			case change.Stop:
 				t.stopped = v.Err
-				return nil //nolint:nilerr // the task's, not the driver's
+				return nil
 			case change.Pass, change.Drop, change.Wait:
 			}
 		}

@@ -292,9 +292,9 @@ func (t *task) applied(stamp string) {
 // discard throws the transaction's effects away. The caller rewinds the input
 // to base.
 func (t *task) discard() error {
+	t.endReread() // what was taken of it is lost
 	t.table.Rollback()
 	t.obedience.rollback()
-	t.endReread() // what was taken of it is lost
 	t.impl.Reset()
 	t.next = t.base
 	t.more = t.more || t.base >= 0

@@ -27,7 +27,7 @@ func (s *shown) Document(_ change.DocumentHead, stored []byte) {
 func apply(t *testing.T, o *Operator, r change.Row) change.Verdict {
 	t.Helper()
 	r.System, r.Entity, r.Doc, r.Topic = "erp", canonical.Invoice, "7", "bills"
-	return o.Apply(&r, change.AppendRow(nil, &r), Place{Topic: "rows", Offset: int64(r.Pos.LSN)})
+	return o.Apply(&r, change.AppendRow(nil, &r), Place{Topic: "rows", Offset: r.Pos.LSN})
 }
 
 // A row that its document has no room for is a letter, and the document says
