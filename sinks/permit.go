@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// ErrNotSent: no byte of the request has left this machine.
+// ErrNotSent is an error of which it is sure that no byte of the request has left this machine.
 var ErrNotSent = errors.New("not sent")
 
 type permitKey struct{}

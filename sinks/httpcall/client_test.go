@@ -19,9 +19,9 @@ import (
 	"syncline/sinks/httpcall"
 )
 
-func client(t *testing.T, address string, max int64) *httpcall.Client {
+func client(t *testing.T, address string, most int64) *httpcall.Client {
 	t.Helper()
-	c, err := httpcall.New(httpcall.Options{Base: address, MaxReply: max})
+	c, err := httpcall.New(httpcall.Options{Base: address, MaxReply: most})
 	if err != nil {
 		t.Fatal(err)
 	}

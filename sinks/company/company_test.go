@@ -1,0 +1,93 @@
+package company_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"syncline/benchmarks/workload/company/office"
+	"syncline/sinks"
+	"syncline/sinks/company"
+	"syncline/sinks/httpcall"
+	"syncline/sinks/sinktest"
+	"syncline/sinks/sinktest/fake"
+)
+
+// site is a system of the practice company with a login for it.
+type site struct {
+	*office.Office
+	system  string
+	profile sinks.Profile
+	dir     string
+	tokens  *httpcall.Tokens
+	next    httpcall.Pair
+}
+
+// open starts a system and says in a profile how it is.
+func open(system string, n fake.Nature, clock *sinktest.Clock) (*site, error) {
+	o, err := office.Start(system, n, clock.Now)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{Office: o, system: system, profile: sinks.Profile{
+		Unique: n.Unique, Keys: n.Keys, Looks: !n.Blind, LookLag: n.LookLag, Limit: n.Limit, Settle: n.Settle, Attempts: 5,
+	}}
+	if n.Rotates {
+		if s.dir, err = os.MkdirTemp("", "login-*"); err != nil { //nolint:usetesting // a trial has no testing.T
+			return nil, err
+		}
+		renew, err := company.RenewTokens(o.Address())
+		if err != nil {
+			return nil, err
+		}
+		s.tokens = httpcall.NewTokens(filepath.Join(s.dir, "erp"), renew)
+		if err := s.tokens.Write(httpcall.Pair{Access: "access-1", Refresh: "refresh-1"}); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *site) Writer() sinks.Writer {
+	w, err := company.New(company.Options{System: s.system, Address: s.Address(), Profile: s.profile, Tokens: s.tokens})
+	if err != nil {
+		panic(err)
+	}
+	return w
+}
+
+func (s *site) Expire(everything bool) {
+	s.next.Access, s.next.Refresh = s.Office.Expire(everything)
+}
+
+func (s *site) Login() error { return s.tokens.Write(s.next) }
+
+func (s *site) Close() {
+	s.Office.Close()
+	if s.dir != "" {
+		os.RemoveAll(s.dir)
+	}
+}
+
+func erp() sinktest.Target {
+	return sinktest.Target{
+		Kinds: sinktest.Kinds{
+			Customer: "customer.create", Import: "customers.import", Rename: "customer.update",
+			Document: "invoice.create", Activate: "invoice.post", Reverse: "invoice.credit",
+		},
+		Open: func(n fake.Nature, clock *sinktest.Clock) (sinktest.Site, error) { return open("erp", n, clock) },
+	}
+}
+
+func TestERP(t *testing.T) { sinktest.Run(t, erp()) }
+
+func TestSubscriptions(t *testing.T) {
+	sinktest.Run(t, sinktest.Target{
+		Kinds: sinktest.Kinds{
+			Customer: "customer.create", Import: "customers.import", Rename: "customer.update",
+			Document: "subscription.create", Activate: "subscription.run",
+		},
+		Open:   func(n fake.Nature, clock *sinktest.Clock) (sinktest.Site, error) { return open("sub", n, clock) },
+		Unable: map[string]string{"reversal_is_made_once": "a subscription is ended, not taken back by another"},
+	})
+}
