@@ -4,7 +4,7 @@ import "slices"
 
 // table lists all sabotages. Where a guarantee has two belts, a sabotage takes
 // off both, or its test looks below the second one.
-func table() []sabotage { return slices.Concat(engine(), delivery(), operators()) }
+func table() []sabotage { return slices.Concat(engine(), delivery(), operators(), writers()) }
 
 // engine: transactions, restores, and who may act.
 func engine() []sabotage {

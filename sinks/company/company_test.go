@@ -21,6 +21,7 @@ type site struct {
 	dir     string
 	tokens  *httpcall.Tokens
 	next    httpcall.Pair
+	breaks  *sabotage // nil: the writer as it is
 }
 
 // open starts a system and says in a profile how it is.
@@ -33,7 +34,7 @@ func open(system string, n fake.Nature, clock *sinktest.Clock) (*site, error) {
 		Unique: n.Unique, Keys: n.Keys, Looks: !n.Blind, LookLag: n.LookLag, Limit: n.Limit, Settle: n.Settle, Attempts: 5,
 	}}
 	if n.Rotates {
-		if s.dir, err = os.MkdirTemp("", "login-*"); err != nil { //nolint:usetesting // a trial has no testing.T
+		if s.dir, err = os.MkdirTemp("", "login-*"); err != nil {
 			return nil, err
 		}
 		renew, err := company.RenewTokens(o.Address())
@@ -49,9 +50,16 @@ func open(system string, n fake.Nature, clock *sinktest.Clock) (*site, error) {
 }
 
 func (s *site) Writer() sinks.Writer {
-	w, err := company.New(company.Options{System: s.system, Address: s.Address(), Profile: s.profile, Tokens: s.tokens})
+	options := company.Options{System: s.system, Address: s.Address(), Profile: s.profile, Tokens: s.tokens}
+	if s.breaks != nil && s.breaks.options != nil {
+		s.breaks.options(s, &options)
+	}
+	w, err := company.New(options)
 	if err != nil {
 		panic(err)
+	}
+	if s.breaks != nil && s.breaks.writer != nil {
+		return s.breaks.writer(s, w)
 	}
 	return w
 }

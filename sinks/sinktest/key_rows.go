@@ -32,9 +32,7 @@ func firstContent(t *trial) {
 				t.open(fmt.Sprintf("%s, blind %v, mismatch %d", kind, blind, mismatch), fake.Nature{Keys: store(24*time.Hour, false), Blind: blind, Mismatch: mismatch})
 				t.site.Misbehave(fake.Writes, fake.Fault{Kind: kind})
 				p := t.customer("C#1", "Alba")
-				for !p.Doubt {
-					t.step(p)
-				}
+				t.until(p, func() bool { return p.Doubt })
 				if p.Replace(sinks.Values{"code": "C#1", "name": "Alba Foods"}) {
 					t.fail("the request was replaced in doubt")
 				}
@@ -119,9 +117,7 @@ func windowOver(t *trial) {
 			t.open(fmt.Sprintf("window %v, blind %v", window, blind), fake.Nature{Keys: store(window, false), Blind: blind})
 			t.site.Misbehave(fake.Writes, fake.Fault{Kind: fake.LostReply})
 			p := t.customer("C#1", "Alba")
-			for !p.Doubt {
-				t.step(p)
-			}
+			t.until(p, func() bool { return p.Doubt })
 			t.step(p)
 			t.clock.Advance(down)
 			looks := t.site.Counts().Looks

@@ -82,6 +82,17 @@ func (t *trial) step(p *sinks.Progress) {
 	}
 }
 
+// until steps to a state, and fails if it is not reached.
+func (t *trial) until(p *sinks.Progress, state func() bool) {
+	for range 40 {
+		if state() {
+			return
+		}
+		t.step(p)
+	}
+	t.fail("the state is not reached: %+v", p)
+}
+
 func lateEffect(t *trial) {
 	for _, looks := range []bool{true, false} {
 		n := fake.Nature{Limit: 30 * time.Second, Settle: 300 * time.Second, Blind: !looks}
@@ -143,41 +154,41 @@ func notSent(t *trial) {
 }
 
 func noGuarantee(t *trial) {
-	for _, answer := range []string{"it is this one", "not there"} {
-		t.open(answer, fake.Nature{Blind: true})
-		kind := fake.LostReply
-		if answer == "not there" {
-			kind = fake.Dropped
-		}
-		t.site.Misbehave(fake.Writes, fake.Fault{Kind: kind})
-		p := t.customer("C#1", "Alba")
-		t.d.kill = func(n int) bool { return n == 1 }
-		t.run(p)
-		t.asks(p, sinks.AskInDoubt)
-		t.clock.Advance(48 * time.Hour)
-		t.run(p)
-		equal(t, "requests", t.site.Counts().Requests, 1)
-		profile, _ := t.d.w.Profile(p.Command.Kind)
-		if answer == "not there" {
-			p.NotThere(profile)
+	for _, killed := range []bool{false, true} {
+		for _, kind := range []fake.Kind{fake.LostReply, fake.Dropped} {
+			t.open(fmt.Sprintf("%s, killed %v", kind, killed), fake.Nature{Blind: true})
+			t.site.Misbehave(fake.Writes, fake.Fault{Kind: kind})
+			p := t.customer("C#1", "Alba")
+			if killed {
+				t.d.kill = func(n int) bool { return n == 1 }
+			}
 			t.run(p)
-			t.ends(p, sinks.ClassOK)
-			t.counts(2, 1)
-			continue
+			t.asks(p, sinks.AskInDoubt)
+			t.clock.Advance(48 * time.Hour)
+			t.run(p)
+			equal(t, "requests", t.site.Counts().Requests, 1)
+			if kind == fake.Dropped { // a person has looked, and it is not there
+				profile, _ := t.d.w.Profile(p.Command.Kind)
+				p.NotThere(profile)
+				t.run(p)
+				t.ends(p, sinks.ClassOK)
+				t.counts(2, 1)
+				continue
+			}
+			for _, r := range t.site.Records(fake.Customer) {
+				p.Link(r.ID)
+			}
+			t.run(p)
+			t.ends(p, sinks.ClassFound)
+			t.counts(1, 1)
 		}
-		for _, r := range t.site.Records(fake.Customer) {
-			p.Link(r.ID)
-		}
-		t.run(p)
-		t.ends(p, sinks.ClassFound)
-		t.counts(1, 1)
 	}
 }
 
 // halfMade: the answer of each call is lost, or the process dies with it.
 func halfMade(t *trial) {
 	t.open("", fake.Nature{})
-	whole := t.document("SO-1")
+	whole := t.document()
 	t.run(whole)
 	t.ends(whole, sinks.ClassOK)
 	calls := t.site.Counts().Requests
@@ -190,7 +201,7 @@ func halfMade(t *trial) {
 				if kill {
 					t.d.kill = func(call int) bool { return call == n }
 				}
-				p := t.document("SO-1")
+				p := t.document()
 				t.run(p)
 				t.ends(p, sinks.ClassOK, sinks.ClassFound)
 				t.isWhole()
@@ -222,7 +233,7 @@ func reversal(t *trial) {
 		return
 	}
 	t.open("", fake.Nature{})
-	whole := t.document("SO-1")
+	whole := t.document()
 	t.run(whole)
 	t.ends(whole, sinks.ClassOK)
 	effects := t.site.Counts().Effects

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -232,9 +233,7 @@ type answer struct {
 
 func (a answer) with(name, value string) answer {
 	header := map[string]string{name: value}
-	for n, v := range a.header {
-		header[n] = v
-	}
+	maps.Copy(header, a.header)
 	a.header = header
 	return a
 }
