@@ -81,7 +81,7 @@ func erp() sinktest.Target {
 	return sinktest.Target{
 		Kinds: sinktest.Kinds{
 			Customer: "customer.create", Import: "customers.import", Rename: "customer.update",
-			Document: "invoice.create", Activate: "invoice.post", Reverse: "invoice.credit",
+			Document: "invoice.create", Activate: "invoice.post", Reverse: "invoice.credit", End: "invoice.cancel", Note: "order.note",
 		},
 		Open: func(n fake.Nature, clock *sinktest.Clock) (sinktest.Site, error) { return open("erp", n, clock) },
 	}
@@ -89,11 +89,23 @@ func erp() sinktest.Target {
 
 func TestERP(t *testing.T) { sinktest.Run(t, erp()) }
 
+func TestCRM(t *testing.T) {
+	const people = "the CRM's orders are made by people"
+	sinktest.Run(t, sinktest.Target{
+		Kinds: sinktest.Kinds{Customer: "customer.create", Import: "customers.import", Rename: "customer.update", Note: "order.note"},
+		Open:  func(n fake.Nature, clock *sinktest.Clock) (sinktest.Site, error) { return open("crm", n, clock) },
+		Unable: map[string]string{
+			"half_made_document_is_finished": people, "reversal_is_made_once": people, "one_intent_is_one_request": people,
+			"activation_is_done_once": people, "end_is_reached_once": people, "closed_period_is_a_question": people,
+		},
+	})
+}
+
 func TestSubscriptions(t *testing.T) {
 	sinktest.Run(t, sinktest.Target{
 		Kinds: sinktest.Kinds{
 			Customer: "customer.create", Import: "customers.import", Rename: "customer.update",
-			Document: "subscription.create", Activate: "subscription.run",
+			Document: "subscription.create", Activate: "subscription.run", End: "subscription.cancel", Note: "order.note",
 		},
 		Open:   func(n fake.Nature, clock *sinktest.Clock) (sinktest.Site, error) { return open("sub", n, clock) },
 		Unable: map[string]string{"reversal_is_made_once": "a subscription is ended, not taken back by another"},

@@ -178,7 +178,7 @@ func sabotages() []sabotage {
 		{
 			what:   "a look that never says done",
 			writer: each(func(_ sinks.Command, f *sinks.Found) bool { f.Done = false; return true }),
-			red:    []string{"activation_is_done_once"},
+			red:    []string{"activation_is_done_once", "end_is_reached_once", "note_is_added_once"},
 		},
 		{what: "effects are never late", options: profile(func(p *sinks.Profile) { p.Settle = 0 }), red: []string{"late_effect_is_waited_for"}},
 		{what: "the index is never late", options: profile(func(p *sinks.Profile) { p.LookLag = 0 }), red: []string{"lagging_index_is_waited_for"}},

@@ -22,8 +22,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"syncline/sinks"
 )
 
@@ -138,10 +136,9 @@ func (c *Client) dial(ctx context.Context) (*net.TCPConn, net.Conn, error) {
 		plain.Close()
 		return nil, nil, fmt.Errorf("connection to %s is a %T", host, plain)
 	}
-	if raw, err := tcp.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) {
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(c.userTimeout.Milliseconds())) // without it Settle has to be longer
-		})
+	if err := setUserTimeout(tcp, c.userTimeout); err != nil {
+		tcp.Close()
+		return nil, nil, fmt.Errorf("limiting how long the connection waits for an acknowledgement: %w", err)
 	}
 	if c.base.Scheme == "http" {
 		return tcp, tcp, nil

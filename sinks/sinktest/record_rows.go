@@ -15,6 +15,8 @@ func recordRows() []Row {
 		{"change_there_and_back_is_three_changes", thereAndBack},
 		{"other_record_under_a_known_id_is_left_alone", otherRecord},
 		{"activation_is_done_once", activation},
+		{"end_is_reached_once", ending},
+		{"note_is_added_once", note},
 		{"shared_parent_is_made_once", sharedParent},
 		{"closed_period_is_a_question", closedPeriod},
 		{"elements_of_a_batch_have_their_own_outcomes", batch},
@@ -106,6 +108,36 @@ func activation(t *trial) {
 		t.counts(1, 1)
 		equal(t, "activations", t.site.Records(fake.Document)[0].Activations, 1)
 	}
+}
+
+func ending(t *trial) {
+	t.open("", fake.Nature{})
+	id := t.site.Plant(fake.Record{Sort: fake.Document, Key: "k", Live: true, Active: true})
+	t.site.Misbehave(fake.Writes, fake.Fault{Kind: fake.LostReply})
+	for range 2 { // and once more, when it has ended
+		p := t.change(t.target.Kinds.End, id, "k", nil, "1")
+		t.run(p)
+		t.ends(p, sinks.ClassFound)
+	}
+	t.counts(1, 1)
+	equal(t, "live", t.site.Records(fake.Document)[0].Live, false)
+}
+
+// note: a line among those of people, of which one begins like it.
+func note(t *trial) {
+	t.open("", fake.Nature{})
+	const theirs = "Subscription CT-10 since 2026-01-05, says Ana"
+	id := t.site.Plant(fake.Record{Sort: fake.Document, Key: "k", Live: true, Notes: theirs})
+	t.site.Misbehave(fake.Writes, fake.Fault{Kind: fake.LostReply}, fake.Fault{Kind: fake.Dropped})
+	for n, line := range []string{"Subscription CT-10 since 2026-01-05", "Subscription CT-10 cancelled"} {
+		for range 2 {
+			p := t.change(t.target.Kinds.Note, id, "k", sinks.Values{"line": line}, fmt.Sprint(n))
+			t.run(p)
+			t.ends(p, sinks.ClassOK, sinks.ClassFound)
+		}
+	}
+	t.counts(3, 2)
+	equal(t, "notes", t.site.Records(fake.Document)[0].Notes, theirs+"\nSubscription CT-10 since 2026-01-05\nSubscription CT-10 cancelled")
 }
 
 // sharedParent: twenty customers of one new parent, whose answer is lost.

@@ -36,6 +36,8 @@ type Kinds struct {
 	Document string // values code, party, currency, lines, post
 	Activate string
 	Reverse  string // values of
+	End      string
+	Note     string // values line
 }
 
 // Site is a target that is running.
@@ -74,6 +76,11 @@ func Rows() []Row {
 // Run lets a target pass all rows.
 func Run(t *testing.T, target Target) {
 	t.Helper()
+	for name := range target.Unable {
+		if !slices.ContainsFunc(Rows(), func(r Row) bool { return r.Name == name }) {
+			t.Errorf("there is no row %s", name)
+		}
+	}
 	for _, r := range Rows() {
 		t.Run(r.Name, func(t *testing.T) {
 			if why := target.Unable[r.Name]; why != "" {
