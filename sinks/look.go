@@ -57,10 +57,10 @@ func Judge(c Command, found []Found) (*Outcome, *Found) {
 		return nil, &live[0]
 	case len(live) == 1:
 		return there(ClassFound, live[0]), nil
-	case len(dead) > 0:
-		return there(ClassFoundEnded, dead[0]), nil
 	case len(others) == 1:
 		return there(ClassFound, others[0]), nil // made by hand
+	case len(dead) > 0:
+		return there(ClassFoundEnded, dead[0]), nil
 	default:
 		return nil, nil
 	}

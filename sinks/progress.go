@@ -34,7 +34,8 @@ type Progress struct {
 	At *Found `json:"at,omitempty"`
 	// Settled holds the elements of a batch that need nothing any more.
 	Settled map[string]Outcome `json:"settled,omitempty"`
-	// Unwanted: nobody asks for the command any more.
+	// Unwanted: nobody asks for the command any more. Whoever does again, while it
+	// has not ended, sets it back.
 	Unwanted bool `json:"unwanted,omitempty"`
 	// Refusal is a reject that a look has still to confirm.
 	Refusal *Outcome `json:"refusal,omitempty"`
@@ -191,6 +192,9 @@ func (p *Progress) Returned(profile Profile, o Outcome, now time.Duration) {
 		}
 		p.notBefore = now + o.RetryAfter
 	}
+	if p.Unwanted && !p.Doubt && p.Final == nil {
+		p.withdraw()
+	}
 }
 
 func (p *Progress) succeeded(o Outcome) {
@@ -206,9 +210,6 @@ func (p *Progress) succeeded(o Outcome) {
 		}
 		at.Parts = append(at.Parts, p.Request.Call)
 		p.At, p.Doubt, p.fresh = &at, false, true
-		if p.Unwanted {
-			p.withdraw()
-		}
 	default:
 		p.end(o)
 	}

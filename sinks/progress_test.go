@@ -154,6 +154,15 @@ func TestNobodyWantsIt(t *testing.T) {
 	if p.Final == nil || p.Final.Class != sinks.ClassWithdrawn || p.Final.ID != "7" {
 		t.Errorf("ended as %+v", p.Final)
 	}
+	for _, class := range []sinks.Class{sinks.ClassThrottled, sinks.ClassNotSent, sinks.ClassAuth, sinks.ClassConflict, sinks.ClassRejected} {
+		p := &sinks.Progress{Command: sinks.Command{ID: "x"}}
+		begun(t, p, sinks.DoSend, 0)
+		p.Withdraw()
+		p.Returned(looks, sinks.Outcome{Class: class}, time.Second)
+		if p.Final == nil || p.Final.Class != sinks.ClassWithdrawn {
+			t.Errorf("%s, not executed and not wanted: %+v", class, p.Next(looks, time.Hour, noon))
+		}
+	}
 }
 
 // TestTheFeedSettlesEverything: what it shows ends a command in every state, and a
@@ -187,6 +196,7 @@ func TestJudge(t *testing.T) {
 		{"ours in part", create, []sinks.Found{{ID: "7", Key: "k", Live: true}}, "", "7"},
 		{"ours, ended", create, []sinks.Found{{ID: "7", Key: "k", Done: true}}, sinks.ClassFoundEnded, "7"},
 		{"ours twice", create, []sinks.Found{{ID: "7", Key: "k", Live: true}, {ID: "8", Key: "k", Live: true}}, sinks.ClassSeveral, ""},
+		{"ours ended, and one by hand", create, []sinks.Found{{ID: "7", Key: "k"}, {ID: "8", InLane: true, Live: true}}, sinks.ClassFound, "8"},
 		{"another key", create, []sinks.Found{{ID: "7", Key: "K", Live: true, Done: true}}, "", ""},
 		{"the lane's, by hand", create, []sinks.Found{{ID: "7", InLane: true, Live: true, Done: true}}, sinks.ClassFound, "7"},
 		{"the predecessor", create, []sinks.Found{{ID: "1", InLane: true, Live: true}}, "", ""},
