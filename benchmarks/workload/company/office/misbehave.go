@@ -154,7 +154,12 @@ func (o *Office) misanswer(w http.ResponseWriter, r *http.Request, f fake.Fault,
 		z := gzip.NewWriter(w)
 		chunk := bytes.Repeat([]byte(" "), 1<<20)
 		for range 100 {
-			_, _ = z.Write(chunk)
+			if _, err := z.Write(chunk); err != nil { // the caller has seen enough
+				return
+			}
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				return
+			}
 		}
 		_ = z.Close()
 	case fake.DuplicateKeys:
