@@ -186,14 +186,14 @@ func (c *Client) exchange(ctx context.Context, tcp *net.TCPConn, conn net.Conn, 
 		}
 		return fmt.Errorf("reading the answer: %w", err)
 	}
-	resp, err := http.ReadResponse(in, req)
+	resp, err := http.ReadResponse(in, req)   //nolint:bodyclose // see below
 	for err == nil && resp.StatusCode < 200 { // 100 Continue and the like
-		resp, err = http.ReadResponse(in, req)
+		resp, err = http.ReadResponse(in, req) //nolint:bodyclose // see below
 	}
 	if err != nil {
 		return sinks.Reply{}, tooLarge(err)
 	}
-	defer resp.Body.Close()
+	// The body is not closed: that would read all of it. The connection ends with us.
 	reply = sinks.Reply{Status: resp.StatusCode, Header: map[string]string{}}
 	for name := range resp.Header {
 		reply.Header[strings.ToLower(name)] = resp.Header.Get(name)

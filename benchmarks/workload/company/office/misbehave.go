@@ -151,13 +151,14 @@ func (o *Office) misanswer(w http.ResponseWriter, r *http.Request, f fake.Fault,
 	case fake.Gzip:
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Encoding", "gzip")
+		_ = http.NewResponseController(w).Flush() // a careful caller stops at the header
 		z := gzip.NewWriter(w)
-		chunk := bytes.Repeat([]byte(" "), 1<<20)
-		for range 100 {
-			if _, err := z.Write(chunk); err != nil { // the caller has seen enough
+		chunk := bytes.Repeat([]byte(" "), 64<<10)
+		for range 1600 {
+			if _, err := z.Write(chunk); err != nil {
 				return
 			}
-			if err := http.NewResponseController(w).Flush(); err != nil {
+			if err := z.Flush(); err != nil {
 				return
 			}
 		}
