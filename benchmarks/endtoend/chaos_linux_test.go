@@ -68,7 +68,7 @@ func TestChaos(t *testing.T) {
 		t.Parallel() // on its own it is alone
 	}
 	seed := number(t, chaosSeed, rand.Uint64())
-	rounds := int(number(t, chaosRounds, 8)) //nolint:gosec // a count
+	rounds := int(number(t, chaosRounds, 4)) //nolint:gosec // a count
 	atLeast, err := time.ParseDuration(cmp.Or(os.Getenv(chaosFor), "0s"))
 	if err != nil {
 		t.Fatalf("%s: %v", chaosFor, err)

@@ -43,9 +43,9 @@ func TestMain(m *testing.M) {
 	os.Exit(embedded.Main(func() int {
 		switch os.Getenv(asCommand) {
 		case "":
-			// They wait more than they work: three at a time, unless -parallel says.
+			// They wait more than they work: four at a time, unless -parallel says.
 			if !slices.ContainsFunc(os.Args, func(a string) bool { return strings.Contains(a, "test.parallel") }) {
-				if err := flag.Set("test.parallel", "3"); err != nil {
+				if err := flag.Set("test.parallel", "4"); err != nil {
 					panic(err)
 				}
 			}

@@ -101,7 +101,6 @@ func (p *pipelines) obeyed() (n int) {
 // schema comes, and a person has them read again. What is broken for good is
 // discarded. All of it stays on record, and replaying it all changes nothing.
 func TestLettersAreWorked(t *testing.T) {
-	t.Parallel()
 	t.Setenv("SYNCLINE_UNKNOWN_SCHEMA_WAIT", "1s")
 	t.Setenv("SYNCLINE_LOG_LEVEL", "info")
 	w := newWorld(t, "tryton")
