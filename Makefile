@@ -10,6 +10,8 @@ TEST_TIMEOUT  ?= 16m
 RACE_TIMEOUT  ?= 11m
 KAFKA_TIMEOUT ?= 14m
 PKG           ?= ./...
+# What has a target of its own: chaos, soak.
+TEST_SKIP     ?= ^(TestChaos|TestSoak)$$
 # Where goroutines share memory; operators are one goroutine each, and the
 # end-to-end suite works on processes, which the race detector does not see into.
 RACE_PKG      ?= ./pipelines/run/... ./deploy/... ./sinks ./sinks/clickhouse/... ./sinks/httpcall/... ./schemas/registry/...
@@ -42,8 +44,8 @@ demo: ## the recorded company through all hops into ClickHouse, verified; then l
 build: ## bin/syncline
 	$(GO) build -trimpath -o bin/syncline .
 
-test: ## all suites on the embedded platform
-	$(GO) test -shuffle=on -timeout $(TEST_TIMEOUT) $(PKG)
+test: ## all suites on the embedded platform, but for chaos and soak
+	$(GO) test -shuffle=on -timeout $(TEST_TIMEOUT) -skip '$(TEST_SKIP)' $(PKG)
 
 race: ## engine, sinks, registry and platform under the race detector; needs a C compiler
 	@cc=$$($(GO) env CC); command -v "$${cc%% *}" >/dev/null 2>&1 || { \
@@ -111,7 +113,7 @@ fuzz-smoke: ## each fuzz target for FUZZTIME (10s)
 ALL_PARTS := lint verify test-long race-all test-kafka-long test-cases test-live selftest chaos chaos-kafka soak-long
 COMMIT    := $(shell git rev-parse --short HEAD 2>/dev/null)
 .PHONY: test-long race-all test-kafka-long soak-long
-test-long:       ; SYNCLINE_LONG=1 $(MAKE) test TEST_TIMEOUT=40m
+test-long:       ; SYNCLINE_LONG=1 $(MAKE) test TEST_TIMEOUT=40m TEST_SKIP='^$$$$'
 race-all:        ; $(MAKE) race RACE_TIMEOUT=40m RACE_PKG="$$($(GO) list ./... | grep -v /benchmarks/endtoend | tr '\n' ' ')"
 test-kafka-long: ; SYNCLINE_LONG=1 $(MAKE) test-kafka KAFKA_TIMEOUT=40m
 soak-long:       ; $(MAKE) soak DURATION=30m

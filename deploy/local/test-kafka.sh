@@ -28,7 +28,7 @@ export SYNCLINE_KAFKA=real SYNCLINE_KAFKA_BROKERS
 # What never meets Kafka, and what takes long: that is told with SYNCLINE_LONG=1,
 # and where -run names it.
 embedded='TestUp|TestQueryOnlyReads$'
-long='TestChaos$|TestSoak$|TestCommandContract$|TestBadInput$|TestLettersAreWorked$|TestRestartAfterIdle$|TestOutages$|TestTwoProcesses$|TestVerifyAwaits|TestStartWith|TestStartAt|TestTakenSlot$|TestTwoPrefixes|TestRebuild|TestManyProcesses'
+long='TestChaos$|TestSoak$|TestCommandContract$|TestBadInput$|TestLettersAreWorked$|TestRestartAfterIdle$|TestOutages$|TestDoctor$|TestInstructionsAcrossCrashes$|TestTwoProcesses$|TestVerifyAwaits|TestStartWith|TestStartAt|TestTakenSlot$|TestTwoPrefixes|TestRebuild|TestManyProcesses'
 skip="^($embedded)"
 if [ -z "${SYNCLINE_LONG:-}" ] && [[ " $* " != *" -run"* ]]; then
 	skip="^($embedded|$long)"
