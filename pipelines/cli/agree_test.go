@@ -60,3 +60,12 @@ func TestCommandsThatMessagesName(t *testing.T) {
 		}
 	}
 }
+
+// A plan whose reach is said in its sentence shows no empty table.
+func TestNoTableIsNoLine(t *testing.T) {
+	var out strings.Builder
+	Table{}.write(&out)
+	if out.Len() > 0 {
+		t.Errorf("%q", out.String())
+	}
+}

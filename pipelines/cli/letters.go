@@ -134,19 +134,24 @@ field. The record itself is in the columns key and value of the view letters.`,
 	return show
 }
 
+// lettersOf is the condition of a choice, and where to ask for its letters.
+func (a *app) lettersOf(c *choice) (where string, args []any, conn driver.Conn, err error) {
+	if where, args, err = c.where(); err != nil {
+		return "", nil, nil, err
+	}
+	if err = a.followPlatform(); err != nil {
+		return "", nil, nil, err
+	}
+	conn, err = a.clickhouse()
+	return where, args, conn, err
+}
+
 // tellLetters answers a query about letters; its %s is the choice.
 func (a *app) tellLetters(ctx context.Context, command string, c *choice, sql, thing string) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	where, args, err := c.where()
-	if err != nil {
-		return err
-	}
-	if err := a.followPlatform(); err != nil {
-		return err
-	}
-	conn, err := a.clickhouse()
+	where, args, conn, err := a.lettersOf(c)
 	if err != nil {
 		return err
 	}
@@ -229,14 +234,7 @@ meant; --apply HASH, or a yes on a terminal, does it.`,
 const mostActed = 50_000
 
 func (a *app) actOnLetters(ctx context.Context, verb, again string, c *choice, agreed consent, says string, orders func([]pipelines.LetterPlace) ([]run.Instruction, error)) error {
-	where, args, err := c.where()
-	if err != nil {
-		return err
-	}
-	if err := a.followPlatform(); err != nil {
-		return err
-	}
-	conn, err := a.clickhouse()
+	where, args, conn, err := a.lettersOf(c)
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,9 @@ func (t Table) MarshalJSON() ([]byte, error) {
 const null = "NULL"
 
 func (t Table) write(w io.Writer) {
+	if len(t.Columns) == 0 {
+		return // a plan without a reach to show
+	}
 	if t.Title != "" {
 		fmt.Fprintf(w, "\n%s\n", t.Title)
 	}
